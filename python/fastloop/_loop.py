@@ -1,0 +1,54 @@
+"""fastloop.Loop: the loop written in C, and what is called too rarely to be in C."""
+
+import asyncio
+import os
+import sys
+import warnings
+
+from . import _fastloop, _tasks
+from ._errors import ErrorMethods
+from ._executor import ExecutorMethods
+from ._network import NetworkMethods
+from ._signals import SignalMethods
+from ._sockets import SocketMethods
+
+_tasks.introduce()
+os.register_at_fork(after_in_child=_fastloop._after_fork_in_child)
+
+
+class Loop(
+    _fastloop.BaseLoop,
+    ErrorMethods,
+    ExecutorMethods,
+    SignalMethods,
+    SocketMethods,
+    NetworkMethods,
+    asyncio.AbstractEventLoop,
+):
+    """An event loop with asyncio's interface.  POSIX only.
+
+    fastloop.new_event_loop() makes one; it may be subclassed.
+    """
+
+    def __init__(self) -> None:
+        ErrorMethods.__init__(self)
+        ExecutorMethods.__init__(self)
+        SignalMethods.__init__(self)
+
+    def close(self) -> None:
+        """Close the loop; its default executor is told to shut down, but not waited for.
+
+        Everything that is scheduled is dropped, signal handlers are removed.  Closing twice does
+        nothing.  Raises RuntimeError if the loop is running.
+        """
+        was_closed = self.is_closed()
+        super().close()
+        if not was_closed:
+            self._remove_signal_handlers()
+            self._abandon_executor()
+
+    def __del__(self, _warn=warnings.warn, _is_finalizing=sys.is_finalizing) -> None:
+        if not self.is_closed() and not _is_finalizing():
+            _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
+            if not self.is_running():
+                self.close()

@@ -1,0 +1,155 @@
+"""Socket operations that begin with a look-up or end with a file: sock_connect() and sock_sendfile()."""
+
+import errno
+import io
+import os
+import socket
+from asyncio import SendfileNotAvailableError
+from typing import IO, Any
+
+from asyncio.base_events import _check_ssl_socket
+
+_FALLBACK_CHUNK = 256 * 1024  # bytes read at once where sendfile(2) cannot be used
+_SENDFILE_CHUNK = 2**30  # bytes for one system call when there is no count
+_INET = (socket.AF_INET, socket.AF_INET6)
+
+
+class SocketMethods:
+    """sock_connect() and sock_sendfile()."""
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect a non-blocking socket; host names are resolved by getaddrinfo().
+
+        Raises OSError if the connection fails, ValueError in debug mode if the socket is blocking.
+        """
+        self._check_socket(sock)
+        if sock.family in _INET and not _is_literal(sock.family, address):
+            found = await self.getaddrinfo(
+                *address[:2], family=sock.family, type=sock.type, proto=sock.proto
+            )
+            if not found:
+                raise OSError(f"getaddrinfo({address[0]!r}) returned empty list")
+            address = found[0][4]
+        await self._sock_connect_resolved(sock, address)
+
+    def _check_socket(self, sock: socket.socket) -> None:
+        _check_ssl_socket(sock)
+        if self._debug and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+
+    async def sock_sendfile(
+        self,
+        sock: socket.socket,
+        file: IO[bytes],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        fallback: bool | None = True,
+    ) -> int:
+        """Send count bytes (None: all) of a file from offset on and return the number sent.
+
+        sendfile(2) is used where the file allows it; else, unless fallback is false, the file is read in
+        the executor.  The file's position ends after the last byte sent.  Raises
+        SendfileNotAvailableError, and ValueError or TypeError for unusable arguments.
+        """
+        self._check_socket(sock)
+        _check_sendfile_arguments(sock, file, offset, count)
+        try:
+            return await self._sock_sendfile_native(sock, file, offset, count)
+        except SendfileNotAvailableError:
+            if not fallback:
+                raise
+        return await self._sock_sendfile_fallback(sock, file, offset, count)
+
+    async def _sock_sendfile_native(
+        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+    ) -> int:
+        """sendfile(2) until the file ends or count bytes are gone."""
+        file_fd = _sendfile_descriptor(file)
+        sent = 0
+        try:
+            while count is None or sent < count:
+                chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
+                try:
+                    n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
+                except (BlockingIOError, InterruptedError):
+                    await self._sock_writable(sock)
+                    continue
+                except OSError as exc:
+                    raise _sendfile_error(exc, sent) from exc
+                if n == 0:
+                    break
+                sent += n
+        finally:
+            if sent > 0:
+                os.lseek(file_fd, offset + sent, os.SEEK_SET)
+        return sent
+
+    async def _sock_sendfile_fallback(
+        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+    ) -> int:
+        """Read the file in the executor and send what was read."""
+        seekable = hasattr(file, "seek")
+        if seekable:
+            file.seek(offset)
+        buffer = memoryview(bytearray(_FALLBACK_CHUNK if count is None else min(count, _FALLBACK_CHUNK)))
+        sent = 0
+        try:
+            while count is None or sent < count:
+                want = buffer if count is None else buffer[: count - sent]
+                read = await self.run_in_executor(None, file.readinto, want)
+                if not read:
+                    break
+                await self.sock_sendall(sock, want[:read])
+                sent += read
+        finally:
+            if sent > 0 and seekable:
+                file.seek(offset + sent)
+        return sent
+
+
+def _is_literal(family: int, address: Any) -> bool:
+    """Whether the address of an IPv4 or IPv6 socket needs no look-up: a numeric host, an int port."""
+    host, port = address[:2]
+    if not isinstance(host, str) or not isinstance(port, int) or "%" in host:
+        return False
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _check_sendfile_arguments(sock: socket.socket, file: Any, offset: Any, count: Any) -> None:
+    if "b" not in getattr(file, "mode", "b"):
+        raise ValueError("file should be opened in binary mode")
+    if not sock.type == socket.SOCK_STREAM:
+        raise ValueError("only SOCK_STREAM type sockets are supported")
+    if count is not None:
+        if not isinstance(count, int):
+            raise TypeError(f"count must be a positive integer (got {count!r})")
+        if count <= 0:
+            raise ValueError(f"count must be a positive integer (got {count!r})")
+    if not isinstance(offset, int):
+        raise TypeError(f"offset must be a non-negative integer (got {offset!r})")
+    if offset < 0:
+        raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
+
+
+def _sendfile_descriptor(file: IO[bytes]) -> int:
+    """The descriptor of a regular file, or SendfileNotAvailableError."""
+    try:
+        fd = file.fileno()
+        os.fstat(fd)
+    except (AttributeError, io.UnsupportedOperation, OSError) as exc:
+        raise SendfileNotAvailableError("not a regular file") from exc
+    return fd
+
+
+def _sendfile_error(exc: OSError, sent: int) -> Exception:
+    """What a failed sendfile(2) becomes: at the beginning, a reason to send without it."""
+    if exc.errno == errno.ENOTCONN and type(exc) is not ConnectionError:
+        return ConnectionError("socket is not connected", errno.ENOTCONN)
+    if sent == 0:
+        return SendfileNotAvailableError("os.sendfile call failed")
+    return exc

@@ -1,0 +1,297 @@
+/* The type BaseLoop: its life, its attributes, and the methods of the other files of this folder.
+   fastloop.Loop, the class that users meet, derives from it and from asyncio.AbstractEventLoop. */
+#include "api/loop_type.h"
+
+#include "api/methods.h"
+#include "loop/handle.h"
+#include "loop/watch.h"
+#include "py/call.h"
+#include "py/types.h"
+
+#include <structmember.h>
+#include <sys/eventfd.h>
+
+/* -- overridden methods ---------------------------------------------------------------------------- */
+
+/* The method name behind an FL_OVERRIDE_… flag. */
+static PyObject *
+override_name(fl_state *state, unsigned flag)
+{
+    switch (flag) {
+    case FL_OVERRIDE_CALL_SOON:
+        return state->str_call_soon;
+    case FL_OVERRIDE_CALL_AT:
+        return state->str_call_at;
+    case FL_OVERRIDE_TIME:
+        return state->str_time;
+    default:
+        return state->str_run_forever;
+    }
+}
+
+/* Whether type's method is another than BaseLoop's; -1 on error. */
+static int
+override_in_class(fl_state *state, PyTypeObject *type, PyObject *name)
+{
+    PyObject *ours = PyObject_GetAttr((PyObject *)state->BaseLoop_type, name);
+    PyObject *theirs = ours == NULL ? NULL : PyObject_GetAttr((PyObject *)type, name);
+    int differs = theirs == NULL ? -1 : ours != theirs;
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return differs;
+}
+
+/* Find out once, when a loop is made, what its class overrides. */
+static int
+loop_find_overrides(LoopObject *self)
+{
+    for (unsigned flag = 1; flag <= FL_OVERRIDE_RUN_FOREVER; flag <<= 1) {
+        int differs = override_in_class(self->state, Py_TYPE(self), override_name(self->state, flag));
+        if (differs < 0) {
+            return -1;
+        }
+        self->overrides |= differs ? flag : 0;
+    }
+    fl_loop_update_direct(self);
+    return 0;
+}
+
+/* An attribute set on the instance may hide a method too. */
+static int
+BaseLoop_setattro(PyObject *object, PyObject *name, PyObject *value)
+{
+    LoopObject *self = (LoopObject *)object;
+    if (PyObject_GenericSetAttr(object, name, value) < 0) {
+        return -1;
+    }
+    for (unsigned flag = 1; flag <= FL_OVERRIDE_RUN_FOREVER; flag <<= 1) {
+        if (name == override_name(self->state, flag)) {
+            int differs = value != NULL ? 1 : override_in_class(self->state, Py_TYPE(self), name);
+            self->overrides = differs ? self->overrides | flag : self->overrides & ~flag;
+            fl_loop_update_direct(self);
+            return differs < 0 ? -1 : 0;
+        }
+    }
+    return 0;
+}
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+static int
+loop_open_descriptors(LoopObject *self)
+{
+    int err = fl_backend_epoll.open(&self->backend);
+    if (err < 0) {
+        return fl_raise_errno(err);
+    }
+    self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (self->wake_fd < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    err = self->backend->ops->arm(self->backend, self->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
+    return err < 0 ? fl_raise_errno(err) : 0;
+}
+
+static int
+loop_read_debug_mode(LoopObject *self)
+{
+    PyObject *debug = PyObject_CallNoArgs(self->state->is_debug_mode);
+    int truth = debug == NULL ? -1 : PyObject_IsTrue(debug);
+    Py_XDECREF(debug);
+    self->debug = truth > 0;
+    return truth < 0 ? -1 : 0;
+}
+
+static PyObject *
+BaseLoop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    fl_state *state = fl_state_of(type);
+    LoopObject *self = state == NULL ? NULL : (LoopObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->state = fl_state_hold(state);
+    self->wake_fd = -1;
+    self->slow_callback_duration = 0.1;
+    fl_list_init(&self->tasks);
+    fl_heap_init(&self->timers);
+    fl_list_append(&state->loops, &self->link);
+    if (fl_ring_init(&self->ready) < 0) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    if (loop_open_descriptors(self) < 0 || loop_read_debug_mode(self) < 0 ||
+        loop_find_overrides(self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int
+loop_traverse_queues(LoopObject *self, visitproc visit, void *arg)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < fl_ring_len(&self->ready); i++) {
+        uintptr_t word = fl_ring_at(&self->ready, i);
+        PyObject *item = fl_ready_item(word);
+        rc = fl_ready_kind_of(word) == FL_READY_HANDLE ? fl_handle_visit_queued(item, visit, arg)
+                                                       : visit(item, arg);
+    }
+    for (size_t i = 0; rc == 0 && i < self->timers.len; i++) {
+        rc = fl_handle_visit_queued(self->timers.entries[i].item, visit, arg);
+    }
+    return rc;
+}
+
+static int
+BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    if (self->state != NULL) {
+        Py_VISIT(self->state->module);
+    }
+    Py_VISIT(self->published);
+    Py_VISIT(self->task_factory);
+    Py_VISIT(self->current_handle);
+    Py_VISIT(self->saved_hooks);
+    Py_VISIT(self->saved_origin_depth);
+    int rc = loop_traverse_queues(self, visit, arg);
+    return rc != 0 ? rc : fl_watch_traverse(self, visit, arg);
+}
+
+static int
+BaseLoop_clear(LoopObject *self)
+{
+    if (self->state != NULL) {
+        fl_loop_shut(self);
+    }
+    Py_CLEAR(self->published);
+    Py_CLEAR(self->task_factory);
+    Py_CLEAR(self->current_handle);
+    Py_CLEAR(self->saved_hooks);
+    Py_CLEAR(self->saved_origin_depth);
+    return 0;
+}
+
+static void
+BaseLoop_dealloc(LoopObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    fl_state *state = self->state;
+    PyObject_GC_UnTrack(self);
+    BaseLoop_clear(self);
+    fl_ring_free(&self->ready);
+    fl_list_remove(&self->link);
+    type->tp_free(self);
+    if (state != NULL) {
+        fl_state_release(state);
+    }
+    Py_DECREF(type);
+}
+
+/* -- attributes ------------------------------------------------------------------------------------ */
+
+static PyObject *
+BaseLoop_repr(LoopObject *self)
+{
+    PyObject *class = PyObject_GetAttr((PyObject *)Py_TYPE(self), self->state->str___name__);
+    if (class == NULL) {
+        return NULL;
+    }
+    PyObject *text = PyUnicode_FromFormat(
+        "<%S running=%s closed=%s debug=%s backend=%s>", class, self->thread_id ? "True" : "False",
+        self->closed ? "True" : "False", self->debug ? "True" : "False", fl_backend_epoll.name);
+    Py_DECREF(class);
+    return text;
+}
+
+static PyObject *
+BaseLoop_get_debug(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->debug);
+}
+
+static PyObject *
+BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->current_handle == NULL ? Py_None : self->current_handle);
+}
+
+static PyObject *
+BaseLoop_get_thread_id(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return self->thread_id == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(self->thread_id);
+}
+
+static PyGetSetDef base_loop_getset[] = {
+    {"_debug", (getter)BaseLoop_get_debug, NULL, "Whether debug mode is on.", NULL},
+    {"_current_handle", (getter)BaseLoop_get_current_handle, NULL,
+     "Debug mode: the Handle that runs, or None.", NULL},
+    {"_thread_id", (getter)BaseLoop_get_thread_id, NULL, "The running thread, or None.", NULL},
+    {NULL},
+};
+
+static PyMemberDef base_loop_members[] = {
+    {"slow_callback_duration", T_DOUBLE, offsetof(LoopObject, slow_callback_duration), 0,
+     "Debug mode: log callbacks and steps that take this many seconds or more."},
+    {NULL},
+};
+
+/* -- the type -------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(BaseLoop_doc, "The part of fastloop.Loop that is written in C.");
+
+static PyType_Slot base_loop_slots[] = {
+    {Py_tp_doc, (void *)BaseLoop_doc},
+    {Py_tp_new, BaseLoop_new},
+    {Py_tp_dealloc, BaseLoop_dealloc},
+    {Py_tp_traverse, BaseLoop_traverse},
+    {Py_tp_clear, BaseLoop_clear},
+    {Py_tp_repr, BaseLoop_repr},
+    {Py_tp_setattro, BaseLoop_setattro},
+    {Py_tp_getset, base_loop_getset},
+    {Py_tp_members, base_loop_members},
+    {0, NULL},
+};
+
+static PyType_Spec base_loop_spec = {
+    .name = "fastloop._fastloop.BaseLoop",
+    .basicsize = sizeof(LoopObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = base_loop_slots,
+};
+
+static int
+type_add_methods(PyTypeObject *type, PyMethodDef *method)
+{
+    for (; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        if (descriptor == NULL) {
+            return -1;
+        }
+        int rc = PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor);
+        Py_DECREF(descriptor);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+fl_loop_setup_types(PyObject *module, fl_state *state)
+{
+    PyMethodDef *const topics[] = {fl_lifecycle_methods, fl_schedule_methods, fl_task_methods,
+                                   fl_watch_methods, fl_sock_methods};
+    if (fl_add_type(module, &base_loop_spec, NULL, "BaseLoop", &state->BaseLoop_type) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
+        if (type_add_methods(state->BaseLoop_type, topics[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* The methods of BaseLoop, grouped by topic; loop_type.c puts them into the type. */
+#ifndef FL_API_METHODS_H
+#define FL_API_METHODS_H
+
+#include "loop/loop.h"
+
+#define FL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define FL_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
+
+extern PyMethodDef fl_lifecycle_methods[];
+extern PyMethodDef fl_schedule_methods[];
+extern PyMethodDef fl_task_methods[];
+extern PyMethodDef fl_watch_methods[];
+extern PyMethodDef fl_sock_methods[];
+
+#endif

@@ -1,0 +1,82 @@
+/* Every difference between the Pythons we build for.  Nothing else tests PY_VERSION_HEX. */
+#ifndef FL_COMPAT_H
+#define FL_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* -- capabilities: what the running asyncio does, by version ------------------------------------- */
+
+/* Task(eager_start=True) and asyncio.eager_task_factory. */
+#define FL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
+/* set_exception(StopIteration) stores a RuntimeError instead of raising TypeError. */
+#define FL_HAS_STOPITERATION_WRAPPED (PY_VERSION_HEX >= 0x030C0000)
+/* uncancel() down to zero also takes back a cancellation not yet delivered. */
+#define FL_HAS_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
+/* The current task lives in the thread state, reached through _asyncio._swap_current_task. */
+#define FL_HAS_SWAP_CURRENT_TASK (PY_VERSION_HEX >= 0x030E0000)
+/* Futures know who awaits them (asyncio.capture_call_graph). */
+#define FL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
+/* Modules declare whether they work in an interpreter with a lock of its own. */
+#define FL_HAS_OWN_GIL_SLOT (PY_VERSION_HEX >= 0x030C0000)
+/* Freelists are shared by the threads of an interpreter, so they need its lock. */
+#ifdef Py_GIL_DISABLED
+#define FL_HAS_FREELISTS 0
+#else
+#define FL_HAS_FREELISTS 1
+#endif
+
+/* -- newer API on older Pythons -------------------------------------------------------------------- */
+
+#if PY_VERSION_HEX < 0x030D0000
+/* Return 1 and a new reference, 0 and NULL when there is no such attribute, or -1 with an exception. */
+static inline int
+PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyObject **result)
+{
+    return _PyObject_LookupAttr(object, name, result);
+}
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+/* Store a new reference to what ref refers to: 1, or 0 and NULL when it is dead.  (-1: not a reference.) */
+static inline int
+PyWeakref_GetRef(PyObject *ref, PyObject **object)
+{
+    PyObject *borrowed = PyWeakref_GetObject(ref);
+    if (borrowed == NULL) {
+        *object = NULL;
+        return -1;
+    }
+    *object = borrowed == Py_None ? NULL : Py_NewRef(borrowed);
+    return *object != NULL;
+}
+#endif
+
+#if PY_VERSION_HEX < 0x030C0000
+/* Take the raised exception away, normalised and with its traceback; a new reference or NULL. */
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+/* Raise exc, whose reference is taken. */
+static inline void
+PyErr_SetRaisedException(PyObject *exc)
+{
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+}
+#endif
+
+#endif

@@ -1,0 +1,124 @@
+/* The event loop object: what every file of loop/ and above works on. */
+#ifndef FL_LOOP_LOOP_H
+#define FL_LOOP_LOOP_H
+
+#include "backend/backend.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/ring.h"
+#include "state.h"
+
+#include <stdbool.h>
+
+/* One file descriptor that somebody watches; loop->watches is indexed by descriptor. */
+typedef struct {
+    uint32_t generation; /* of the registration in force; events of another are stale */
+    unsigned armed;      /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
+                            descriptor was closed behind our back */
+    PyObject *target[2]; /* owned: whom readiness concerns, [0] reading and [1] writing: a Handle to run
+                            each time, a Future to complete once, or NULL */
+    PyObject *fileobj;   /* owned: the object given to add_reader()/add_writer(), or NULL */
+    PyObject *owner;     /* owned weak reference to the socket for which `armed` is known to hold although
+                            nobody waits at the moment, or NULL */
+} fl_watch;
+
+/* Python methods that C would bypass if nobody had overridden them. */
+enum {
+    FL_OVERRIDE_CALL_SOON = 1,
+    FL_OVERRIDE_CALL_AT = 2,
+    FL_OVERRIDE_TIME = 4,
+    FL_OVERRIDE_RUN_FOREVER = 8,
+};
+
+struct fl_loop {
+    PyObject_HEAD
+    fl_state *state; /* holds the module; NULL only before tp_new has filled it in */
+    fl_list link;    /* in state->loops */
+
+    /* Work.  Touched by the thread that holds the interpreter lock. */
+    fl_ring ready;           /* words made by fl_ready_word(); each owns one reference */
+    fl_heap timers;          /* items are owned TimerHandles */
+    size_t timers_cancelled; /* of those in the heap */
+    fl_list tasks;           /* pending Tasks of this loop, through TaskObject.link; not owned */
+
+    /* Input and output. */
+    fl_backend *backend; /* NULL once closed */
+    fl_watch *watches;
+    int watches_len;
+    int wake_fd;    /* eventfd that ends a wait; -1 once closed */
+    bool sleeping;  /* in a wait that may block, and nobody has written to wake_fd yet */
+    int64_t polled; /* clock at the last poll, nanoseconds */
+    int unpolled;   /* turns since then */
+
+    /* Status. */
+    unsigned long thread_id; /* of the running thread; 0: not running */
+    bool stopping;
+    bool closed;
+    bool forked; /* this process is a child of the one that made the loop */
+    bool debug;
+    bool direct;         /* scheduling needs no check: open, not debug, call_soon not overridden */
+    bool origin_tracked; /* set_coroutine_origin_tracking_depth() is ours at the moment */
+    unsigned overrides;  /* FL_OVERRIDE_… of the class and the instance */
+
+    /* The running task as asyncio sees it, published only when it changes; owned, NULL for none. */
+    PyObject *published;
+
+    PyObject *task_factory;       /* owned or NULL */
+    PyObject *current_handle;     /* owned: the Handle being run, in debug mode only */
+    PyObject *saved_hooks;        /* owned: asynchronous generator hooks to restore, while running */
+    PyObject *saved_origin_depth; /* owned: while origin_tracked */
+    double slow_callback_duration; /* seconds */
+};
+
+static inline uintptr_t
+fl_ready_word(PyObject *item, fl_ready_kind kind)
+{
+    return (uintptr_t)item | (uintptr_t)kind;
+}
+
+static inline PyObject *
+fl_ready_item(uintptr_t word)
+{
+    return (PyObject *)(word & ~(uintptr_t)7);
+}
+
+static inline fl_ready_kind
+fl_ready_kind_of(uintptr_t word)
+{
+    return (fl_ready_kind)(word & 7);
+}
+
+/* Queue an item whose reference is taken, also on failure.  0, or -1 with MemoryError. */
+int fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind);
+
+/* Raise RuntimeError when the loop is closed (or belongs to the parent process).  0 or -1. */
+int fl_loop_check_closed(LoopObject *loop);
+
+/* In debug mode raise RuntimeError when the loop runs in another thread.  0 or -1. */
+int fl_loop_check_thread(LoopObject *loop);
+
+/* Recompute loop->direct after closed, debug or overrides changed. */
+void fl_loop_update_direct(LoopObject *loop);
+
+/* Nanoseconds on the loop's clock; -1 with an exception when an overridden time() failed. */
+int64_t fl_loop_clock(LoopObject *loop);
+
+/* The generation that marks an event of loop->wake_fd. */
+#define FL_WAKE_GENERATION UINT32_MAX
+
+/* Make wake_fd unreadable again. */
+void fl_loop_drain_wake(LoopObject *loop);
+
+/* End a wait that is going on or about to begin.  Callable from any thread that holds the lock. */
+void fl_loop_wake(LoopObject *loop);
+
+/* Run turns until stop() was called.  0, or -1 with the exception that ends run_forever(). */
+int fl_loop_run(LoopObject *loop);
+
+/* Drop everything that is queued, timed or watched and close the descriptors.  Runs arbitrary code. */
+void fl_loop_shut(LoopObject *loop);
+
+/* After fork() in the child: close this process's copies and mark the loop unusable. */
+void fl_loop_forked(LoopObject *loop);
+
+#endif

@@ -1,0 +1,339 @@
+/* Watching file descriptors. */
+#include "loop/watch.h"
+
+#include "loop/handle.h"
+#include "py/call.h"
+
+/* -- the table ------------------------------------------------------------------------------------- */
+
+static int
+watches_grow(LoopObject *loop, int fd)
+{
+    int len = loop->watches_len ? loop->watches_len : 16;
+    while (len <= fd) {
+        len *= 2;
+    }
+    fl_watch *watches = PyMem_Realloc(loop->watches, (size_t)len * sizeof(fl_watch));
+    if (watches == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int i = loop->watches_len; i < len; i++) {
+        watches[i] = (fl_watch){0};
+    }
+    loop->watches = watches;
+    loop->watches_len = len;
+    return 0;
+}
+
+/* The entry of fd, or NULL when it has none. */
+static fl_watch *
+watch_get(LoopObject *loop, int fd)
+{
+    return fd >= 0 && fd < loop->watches_len ? &loop->watches[fd] : NULL;
+}
+
+static unsigned
+watch_wanted(const fl_watch *watch)
+{
+    return (watch->target[FL_READING] ? FL_READ : 0) | (watch->target[FL_WRITING] ? FL_WRITE : 0);
+}
+
+/* Tell the backend to watch fd for exactly `wanted`. */
+static int
+watch_arm(LoopObject *loop, int fd, unsigned wanted)
+{
+    fl_watch *watch = &loop->watches[fd];
+    uint32_t generation = watch->armed == 0 ? watch->generation + 1 : watch->generation;
+    int rc = loop->backend->ops->arm(loop->backend, fd, generation, watch->armed, wanted);
+    if (rc < 0) {
+        return fl_raise_errno(rc);
+    }
+    watch->generation = generation;
+    watch->armed = wanted;
+    return 0;
+}
+
+/* Watch for what is still wanted, or for nothing.  Errors do not matter: fd may have been closed. */
+static void
+watch_disarm(LoopObject *loop, int fd, unsigned wanted)
+{
+    fl_watch *watch = &loop->watches[fd];
+    if (wanted == 0) {
+        loop->backend->ops->forget(loop->backend, fd);
+        watch->generation++;
+    }
+    else {
+        loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
+    }
+    watch->armed = wanted;
+}
+
+/* -- Handles: add_reader() and the like ------------------------------------------------------------ */
+
+static void
+target_discard(fl_state *state, PyObject *target)
+{
+    if (target == NULL) {
+        return;
+    }
+    if (Py_TYPE(target) == state->Handle_type) {
+        fl_handle_cancel((HandleObject *)target);
+        fl_handle_release((HandleObject *)target);
+    }
+    else {
+        Py_DECREF(target);
+    }
+}
+
+int
+fl_watch_add(LoopObject *loop, int fd, fl_direction direction, PyObject *target, PyObject *fileobj)
+{
+    if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0) ||
+        watch_arm(loop, fd, watch_wanted(&loop->watches[fd]) | fl_direction_mask(direction)) < 0) {
+        target_discard(loop->state, target);
+        return -1;
+    }
+    fl_watch *watch = &loop->watches[fd];
+    PyObject *before = watch->target[direction];
+    PyObject *fileobj_before = watch->fileobj;
+    watch->target[direction] = target;
+    watch->fileobj = Py_NewRef(fileobj);
+    Py_CLEAR(watch->owner);
+    target_discard(loop->state, before);
+    Py_XDECREF(fileobj_before);
+    return 0;
+}
+
+int
+fl_watch_remove(LoopObject *loop, int fd, fl_direction direction)
+{
+    fl_watch *watch = watch_get(loop, fd);
+    if (loop->closed || watch == NULL || watch->target[direction] == NULL) {
+        return 0;
+    }
+    PyObject *before = watch->target[direction];
+    watch->target[direction] = NULL;
+    unsigned wanted = watch_wanted(watch);
+    watch_disarm(loop, fd, wanted);
+    PyObject *fileobj = wanted == 0 ? watch->fileobj : NULL;
+    if (wanted == 0) {
+        watch->fileobj = NULL;
+    }
+    target_discard(loop->state, before);
+    Py_XDECREF(fileobj);
+    return 1;
+}
+
+int
+fl_watch_find(LoopObject *loop, PyObject *fileobj)
+{
+    for (int fd = 0; fd < loop->watches_len; fd++) {
+        if (loop->watches[fd].fileobj == fileobj) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+/* -- Futures: waiting once ------------------------------------------------------------------------- */
+
+static bool
+weakref_is_to(PyObject *ref, PyObject *object)
+{
+    PyObject *referent;
+    bool same = PyWeakref_GetRef(ref, &referent) == 1 && referent == object;
+    Py_XDECREF(referent);
+    return same;
+}
+
+/* The backend still watches fd for the direction on behalf of this very socket object. */
+static bool
+watch_is_armed_for(const fl_watch *watch, fl_direction direction, PyObject *sock)
+{
+    return (watch->armed & fl_direction_mask(direction)) && watch->owner != NULL &&
+           weakref_is_to(watch->owner, sock);
+}
+
+int
+fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future, PyObject *sock)
+{
+    if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0)) {
+        return -1;
+    }
+    fl_watch *watch = &loop->watches[fd];
+    if (!watch_is_armed_for(watch, direction, sock)) {
+        PyObject *owner = PyWeakref_NewRef(sock, NULL);
+        if (owner == NULL) {
+            return -1;
+        }
+        unsigned kept = watch->owner != NULL && weakref_is_to(watch->owner, sock) ? watch->armed : 0;
+        if (watch_arm(loop, fd, watch_wanted(watch) | kept | fl_direction_mask(direction)) < 0) {
+            Py_DECREF(owner);
+            return -1;
+        }
+        Py_XSETREF(watch->owner, owner);
+    }
+    PyObject *before = watch->target[direction];
+    watch->target[direction] = Py_NewRef(future);
+    target_discard(loop->state, before);
+    return 0;
+}
+
+void
+fl_watch_abandon(LoopObject *loop, int fd, fl_direction direction, PyObject *future)
+{
+    fl_watch *watch = watch_get(loop, fd);
+    if (watch != NULL && watch->target[direction] == future) {
+        watch->target[direction] = NULL;
+        Py_DECREF(future);
+    }
+}
+
+/* -- events ---------------------------------------------------------------------------------------- */
+
+/* The target is told that its direction is ready. */
+static int
+watch_fire(LoopObject *loop, int fd, fl_direction direction)
+{
+    PyObject *target = loop->watches[fd].target[direction];
+    if (Py_TYPE(target) != loop->state->Handle_type) {
+        loop->watches[fd].target[direction] = NULL;
+        int rc = loop->state->complete_waiter(target);
+        Py_DECREF(target);
+        return rc;
+    }
+    if (((HandleObject *)target)->cancelled) {
+        return fl_watch_remove(loop, fd, direction) < 0 ? -1 : 0;
+    }
+    return fl_loop_push(loop, Py_NewRef(target), FL_READY_HANDLE);
+}
+
+/* A file that is not (or no more) the one watched under this number reports events: it was closed while
+   a duplicate of it lives on, so its registration cannot be named any more.  A new backend forgets it. */
+static int
+watch_rebuild(LoopObject *loop, int fd)
+{
+    fl_backend *fresh;
+    int err = loop->backend->ops->open(&fresh);
+    if (err < 0) {
+        return fl_raise_errno(err);
+    }
+    err = fresh->ops->arm(fresh, loop->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
+    loop->backend->ops->close(loop->backend);
+    loop->backend = fresh;
+    for (int i = 0; i < loop->watches_len && err >= 0; i++) {
+        fl_watch *watch = &loop->watches[i];
+        watch->armed = 0;
+        Py_CLEAR(watch->owner);
+        if (watch_wanted(watch) != 0 && watch_arm(loop, i, watch_wanted(watch)) < 0) {
+            PyErr_Clear(); /* closed as well; removing it is its owner's business */
+        }
+    }
+    if (err < 0) {
+        return fl_raise_errno(err);
+    }
+    PyObject *result = PyObject_CallMethod(
+        loop->state->logger, "warning", "si",
+        "file descriptor %d was closed while watched and a duplicate of it is open; "
+        "remove_reader() and remove_writer() belong before close()", fd);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* An event for which nobody waits: watch for less, so that it does not come again. */
+static int
+watch_ignore(LoopObject *loop, const fl_event *event)
+{
+    fl_watch *watch = watch_get(loop, event->fd);
+    if (watch != NULL && watch->armed != 0 && watch->generation == event->generation) {
+        watch_disarm(loop, event->fd, watch_wanted(watch));
+        return 0;
+    }
+    if (loop->backend->ops->forget(loop->backend, event->fd) < 0) {
+        return watch_rebuild(loop, event->fd);
+    }
+    if (watch == NULL) {
+        return 0;
+    }
+    watch->armed = 0;
+    return watch_wanted(watch) == 0 ? 0 : watch_arm(loop, event->fd, watch_wanted(watch));
+}
+
+static int
+watch_event(LoopObject *loop, const fl_event *event)
+{
+    fl_watch *watch = watch_get(loop, event->fd);
+    bool current = watch != NULL && watch->generation == event->generation;
+    unsigned wanted = current ? watch_wanted(watch) & event->ready : 0;
+    if (wanted == 0) {
+        return watch_ignore(loop, event);
+    }
+    if ((wanted & FL_READ) && watch_fire(loop, event->fd, FL_READING) < 0) {
+        return -1;
+    }
+    watch = &loop->watches[event->fd]; /* completing a future may have run anything */
+    if ((wanted & FL_WRITE) && watch->target[FL_WRITING] != NULL) {
+        return watch_fire(loop, event->fd, FL_WRITING);
+    }
+    return 0;
+}
+
+int
+fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (events[i].generation == FL_WAKE_GENERATION) {
+            fl_loop_drain_wake(loop);
+        }
+        else if (watch_event(loop, &events[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* -- the end --------------------------------------------------------------------------------------- */
+
+void
+fl_watch_clear(LoopObject *loop)
+{
+    fl_watch *watches = loop->watches;
+    int len = loop->watches_len;
+    loop->watches = NULL;
+    loop->watches_len = 0;
+    for (int fd = 0; fd < len; fd++) {
+        target_discard(loop->state, watches[fd].target[FL_READING]);
+        target_discard(loop->state, watches[fd].target[FL_WRITING]);
+        Py_XDECREF(watches[fd].fileobj);
+        Py_XDECREF(watches[fd].owner);
+    }
+    PyMem_Free(watches);
+}
+
+static int
+target_traverse(fl_state *state, PyObject *target, visitproc visit, void *arg)
+{
+    if (target != NULL && Py_TYPE(target) == state->Handle_type) {
+        return fl_handle_visit_queued(target, visit, arg);
+    }
+    Py_VISIT(target);
+    return 0;
+}
+
+int
+fl_watch_traverse(LoopObject *loop, visitproc visit, void *arg)
+{
+    for (int fd = 0; fd < loop->watches_len; fd++) {
+        fl_watch *watch = &loop->watches[fd];
+        for (int i = 0; i < 2; i++) {
+            int rc = target_traverse(loop->state, watch->target[i], visit, arg);
+            if (rc != 0) {
+                return rc;
+            }
+        }
+        Py_VISIT(watch->fileobj);
+        Py_VISIT(watch->owner);
+    }
+    return 0;
+}

@@ -1,0 +1,50 @@
+/* SockCall: the coroutine that loop.sock_recv() and the like return.  It tries the operation, waits for
+   the descriptor when it would block, and tries again. */
+#ifndef FL_NET_SOCK_CALL_H
+#define FL_NET_SOCK_CALL_H
+
+#include "loop/loop.h"
+#include "loop/watch.h"
+
+typedef struct fl_sock_call SockCallObject;
+
+/* One kind of operation. */
+typedef struct {
+    const char *name;       /* of the loop's method */
+    fl_direction direction; /* what to wait for when it would block */
+    /* Try once: 1 with a new reference in *result, 0 when it would block, -1 with an exception. */
+    int (*attempt)(SockCallObject *call, PyObject **result);
+} fl_sock_op;
+
+struct fl_sock_call {
+    PyObject_HEAD
+    fl_state *state; /* holds the module */
+    LoopObject *loop; /* owned */
+    const fl_sock_op *op;
+    PyObject *sock;    /* owned */
+    PyObject *args[2]; /* owned or NULL: the operation's own arguments */
+    PyObject *future;  /* owned: pending while the call waits, else NULL */
+    Py_buffer view;    /* of the data to send; view.obj == NULL until the first attempt */
+    Py_ssize_t sent;   /* bytes of it that are gone */
+    int fd;            /* waited for, while `future` is not NULL */
+    bool started;
+    bool running; /* a step is on the C stack */
+    bool finished;
+    bool waited; /* the descriptor was reported ready at least once */
+    bool plain;  /* sock is exactly a socket.socket: system calls may replace its methods */
+};
+
+extern const fl_sock_op fl_sock_recv, fl_sock_recv_into, fl_sock_recvfrom, fl_sock_recvfrom_into,
+    fl_sock_sendall, fl_sock_sendto, fl_sock_accept, fl_sock_connect, fl_sock_writable;
+
+/* A new call, not started.  args are op's own arguments (NULL where there is none). */
+PyObject *fl_sock_call_new(LoopObject *loop, const fl_sock_op *op, PyObject *sock, PyObject *first,
+                           PyObject *second);
+
+/* The socket's descriptor, or -1 with an exception: OSError EBADF when it was closed. */
+int fl_sock_fileno(SockCallObject *call);
+
+/* Add the type SockCall to the module state.  0 or -1. */
+int fl_sock_call_setup_types(PyObject *module, fl_state *state);
+
+#endif

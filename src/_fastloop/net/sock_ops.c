@@ -1,0 +1,253 @@
+/* What a SockCall attempts: one function for each sock_* method.  System calls serve plain sockets where
+   they save time; everything else goes through the socket's own methods, which know all address families
+   and may be overridden. */
+#include "net/sock_call.h"
+
+#include "py/call.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define RECV_DIRECT_MAX 65536 /* bytes received straight into the object that is returned */
+
+/* -- would it block? ------------------------------------------------------------------------------- */
+
+/* 1 with the result of a method call, 0 when it raised BlockingIOError or InterruptedError, else -1. */
+static int
+method_outcome(PyObject *value, PyObject **result)
+{
+    *result = value;
+    if (value != NULL) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_BlockingIOError) &&
+        !PyErr_ExceptionMatches(PyExc_InterruptedError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+/* The same for the errno of a system call that failed. */
+static int
+errno_outcome(int error)
+{
+    return error == EAGAIN || error == EINTR ? 0 : fl_raise_errno(-error);
+}
+
+/* -- receiving ------------------------------------------------------------------------------------- */
+
+static int
+recv_method(SockCallObject *call, PyObject **result)
+{
+    return method_outcome(
+        PyObject_CallMethodOneArg(call->sock, call->state->str_recv, call->args[0]), result);
+}
+
+static int
+attempt_recv(SockCallObject *call, PyObject **result)
+{
+    Py_ssize_t size = PyNumber_AsSsize_t(call->args[0], PyExc_OverflowError);
+    if (size == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!call->plain || size < 0 || size > RECV_DIRECT_MAX) {
+        return recv_method(call, result);
+    }
+    int fd = fl_sock_fileno(call);
+    PyObject *bytes = fd < 0 ? NULL : PyBytes_FromStringAndSize(NULL, size);
+    if (bytes == NULL) {
+        return -1;
+    }
+    ssize_t n = recv(fd, PyBytes_AS_STRING(bytes), (size_t)size, MSG_DONTWAIT);
+    if (n < 0) {
+        int error = errno;
+        Py_DECREF(bytes);
+        return errno_outcome(error);
+    }
+    if (n < size && _PyBytes_Resize(&bytes, n) < 0) {
+        return -1;
+    }
+    *result = bytes;
+    return 1;
+}
+
+static int
+attempt_recv_into(SockCallObject *call, PyObject **result)
+{
+    return method_outcome(
+        PyObject_CallMethodOneArg(call->sock, call->state->str_recv_into, call->args[0]), result);
+}
+
+static int
+attempt_recvfrom(SockCallObject *call, PyObject **result)
+{
+    return method_outcome(
+        PyObject_CallMethodOneArg(call->sock, call->state->str_recvfrom, call->args[0]), result);
+}
+
+/* sock.recvfrom_into(buf, nbytes), where no or zero nbytes stands for the whole buffer. */
+static int
+attempt_recvfrom_into(SockCallObject *call, PyObject **result)
+{
+    PyObject *nbytes = call->args[1];
+    int given = nbytes == NULL ? 0 : PyObject_IsTrue(nbytes);
+    if (given < 0) {
+        return -1;
+    }
+    if (!given) {
+        Py_ssize_t len = PyObject_Size(call->args[0]);
+        if (len < 0) {
+            return -1;
+        }
+        Py_XSETREF(call->args[1], PyLong_FromSsize_t(len));
+        if (call->args[1] == NULL) {
+            return -1;
+        }
+    }
+    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->state->str_recvfrom_into,
+                                                     call->args[0], call->args[1], NULL),
+                          result);
+}
+
+/* -- sending --------------------------------------------------------------------------------------- */
+
+/* Send some of the rest: bytes sent, 0 for none, or -1 with an exception. */
+static Py_ssize_t
+send_some(SockCallObject *call)
+{
+    int fd = fl_sock_fileno(call);
+    if (fd < 0) {
+        return -1;
+    }
+    ssize_t n = send(fd, (char *)call->view.buf + call->sent, (size_t)(call->view.len - call->sent),
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    return n < 0 ? errno_outcome(errno) : n;
+}
+
+/* The same with sock.send(memoryview(data)[sent:]). */
+static Py_ssize_t
+send_some_method(SockCallObject *call)
+{
+    PyObject *rest = PyMemoryView_FromMemory((char *)call->view.buf + call->sent,
+                                             call->view.len - call->sent, PyBUF_READ);
+    if (rest == NULL) {
+        return -1;
+    }
+    PyObject *count;
+    int sent = method_outcome(PyObject_CallMethodOneArg(call->sock, call->state->str_send, rest), &count);
+    Py_DECREF(rest);
+    if (sent <= 0) {
+        return sent;
+    }
+    Py_ssize_t n = PyNumber_AsSsize_t(count, PyExc_OverflowError);
+    Py_DECREF(count);
+    return n == -1 && PyErr_Occurred() ? -1 : Py_MAX(n, 0);
+}
+
+static int
+attempt_sendall(SockCallObject *call, PyObject **result)
+{
+    if (call->view.obj == NULL && PyObject_GetBuffer(call->args[0], &call->view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    Py_ssize_t n = call->plain ? send_some(call) : send_some_method(call);
+    if (n < 0) {
+        return -1;
+    }
+    call->sent += n;
+    if (call->sent < call->view.len) {
+        return 0;
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+static int
+attempt_sendto(SockCallObject *call, PyObject **result)
+{
+    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->state->str_sendto,
+                                                     call->args[0], call->args[1], NULL),
+                          result);
+}
+
+/* -- connections ----------------------------------------------------------------------------------- */
+
+static int
+attempt_accept(SockCallObject *call, PyObject **result)
+{
+    int accepted =
+        method_outcome(PyObject_CallMethodNoArgs(call->sock, call->state->str_accept), result);
+    if (accepted <= 0) {
+        return accepted;
+    }
+    PyObject *conn = PySequence_GetItem(*result, 0);
+    PyObject *done = conn == NULL ? NULL : PyObject_CallMethod(conn, "setblocking", "O", Py_False);
+    Py_XDECREF(conn);
+    Py_XDECREF(done);
+    if (done == NULL) {
+        Py_CLEAR(*result);
+        return -1;
+    }
+    return 1;
+}
+
+/* The connection was made or refused in the background: 1, or -1 with asyncio's OSError. */
+static int
+connect_outcome(SockCallObject *call, PyObject **result)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    int fd = fl_sock_fileno(call);
+    if (fd < 0) {
+        return -1;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+        return fl_raise_errno(-errno);
+    }
+    if (error == 0) {
+        *result = Py_NewRef(Py_None);
+        return 1;
+    }
+    PyObject *text = PyUnicode_FromFormat("Connect call failed %S", call->args[0]);
+    PyObject *exc = text == NULL ? NULL : PyObject_CallFunction(PyExc_OSError, "iO", error, text);
+    Py_XDECREF(text);
+    if (exc != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+        Py_DECREF(exc);
+    }
+    return -1;
+}
+
+static int
+attempt_connect(SockCallObject *call, PyObject **result)
+{
+    if (call->waited) {
+        return connect_outcome(call, result);
+    }
+    return method_outcome(
+        PyObject_CallMethodOneArg(call->sock, call->state->str_connect, call->args[0]), result);
+}
+
+/* Wait once for the socket to take more data. */
+static int
+attempt_writable(SockCallObject *call, PyObject **result)
+{
+    if (!call->waited) {
+        return 0;
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+/* -- the operations -------------------------------------------------------------------------------- */
+
+const fl_sock_op fl_sock_recv = {"sock_recv", FL_READING, attempt_recv};
+const fl_sock_op fl_sock_recv_into = {"sock_recv_into", FL_READING, attempt_recv_into};
+const fl_sock_op fl_sock_recvfrom = {"sock_recvfrom", FL_READING, attempt_recvfrom};
+const fl_sock_op fl_sock_recvfrom_into = {"sock_recvfrom_into", FL_READING, attempt_recvfrom_into};
+const fl_sock_op fl_sock_sendall = {"sock_sendall", FL_WRITING, attempt_sendall};
+const fl_sock_op fl_sock_sendto = {"sock_sendto", FL_WRITING, attempt_sendto};
+const fl_sock_op fl_sock_accept = {"sock_accept", FL_READING, attempt_accept};
+const fl_sock_op fl_sock_connect = {"sock_connect", FL_WRITING, attempt_connect};
+const fl_sock_op fl_sock_writable = {"sock_sendfile", FL_WRITING, attempt_writable};

@@ -1,0 +1,42 @@
+/* Calling Python and handling what comes back. */
+#ifndef FL_PY_CALL_H
+#define FL_PY_CALL_H
+
+#include "state.h"
+
+/* Raise the OSError (or its subclass) for a negative errno, -ENOMEM as MemoryError.  Always returns -1. */
+int fl_raise_errno(int err);
+
+/* The raised exception is one that must never be kept from its way out of run_forever():
+   SystemExit or KeyboardInterrupt. */
+int fl_exception_must_leave(void);
+
+/* When StopIteration (or nothing) is raised, take it away and return its value, a new reference.
+   Otherwise return NULL with the exception still raised. */
+PyObject *fl_take_stop_iteration(void);
+
+/* End a tp_iternext with a value, whose reference is taken: raises StopIteration(value).  Returns NULL. */
+PyObject *fl_return_from_iternext(PyObject *value);
+
+/* The exception that throw(type[, value[, traceback]]) asks for: a new reference, or NULL with TypeError. */
+PyObject *fl_thrown_exception(PyObject *const *args, Py_ssize_t nargs);
+
+/* loop.call_soon(callback, [argument,] context=context) by attribute, for loops that are not ours or
+   whose call_soon was overridden.  0, or -1 with an exception. */
+int fl_call_soon_method(fl_state *state, PyObject *loop, PyObject *callback, PyObject *argument,
+                        PyObject *context);
+
+/* loop.call_exception_handler(context); `context` is a reference that is taken (NULL: an exception is
+   already raised).  0, or -1 with an exception. */
+int fl_call_exception_handler(fl_state *state, PyObject *loop, PyObject *context);
+
+/* Whether obj answers get_debug() with a true value; -1 on error. */
+int fl_loop_get_debug(fl_state *state, PyObject *loop);
+
+/* The caller's stack, as asyncio records it in debug mode. */
+PyObject *fl_extract_stack(fl_state *state);
+
+/* The exception's traceback, None as NULL, becomes tb (borrowed, may be NULL).  0 or -1. */
+int fl_set_traceback(PyObject *exc, PyObject *tb);
+
+#endif

@@ -1,0 +1,11 @@
+/* Making heap types. */
+#ifndef FL_PY_TYPES_H
+#define FL_PY_TYPES_H
+
+#include "state.h"
+
+/* Make the type, keep it in *slot and add it to the module under `name`.  0, or -1 with an exception. */
+int fl_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, const char *name,
+                PyTypeObject **slot);
+
+#endif

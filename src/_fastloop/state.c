@@ -1,0 +1,105 @@
+/* Making and unmaking the module's state from the lists in state.h. */
+#include "state.h"
+
+static int
+state_intern(PyObject **field, const char *text)
+{
+    *field = PyUnicode_InternFromString(text);
+    return *field == NULL ? -1 : 0;
+}
+
+static int
+state_import(PyObject **field, const char *module_name, const char *attribute)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) {
+        return -1;
+    }
+    *field = PyObject_GetAttrString(module, attribute);
+    Py_DECREF(module);
+    return *field == NULL ? -1 : 0;
+}
+
+/* Where asyncio keeps the current task of each loop. */
+static int
+state_find_current_task(fl_state *state)
+{
+#if FL_HAS_SWAP_CURRENT_TASK
+    return state_import(&state->swap_current_task, "asyncio.tasks", "_swap_current_task");
+#else
+    if (state_import(&state->current_tasks, "asyncio.tasks", "_current_tasks") < 0) {
+        return -1;
+    }
+    if (!PyDict_CheckExact(state->current_tasks)) {
+        PyErr_SetString(PyExc_ImportError, "asyncio.tasks._current_tasks is not a dict");
+        return -1;
+    }
+    return 0;
+#endif
+}
+
+int
+fl_state_init(fl_state *state)
+{
+    fl_list_init(&state->loops);
+    /* 3.13.3 is the first whose create_task() passes all its keywords on to a task factory. */
+    state->kwargs_to_factory = Py_Version >= 0x030D0300;
+#define FL_MAKE(name)                                                                              \
+    if (state_intern(&state->str_##name, #name) < 0) {                                             \
+        return -1;                                                                                 \
+    }
+    FL_STRINGS(FL_MAKE)
+#undef FL_MAKE
+#define FL_MAKE(field, module, attribute)                                                          \
+    if (state_import(&state->field, module, attribute) < 0) {                                      \
+        return -1;                                                                                 \
+    }
+    FL_IMPORTS(FL_MAKE)
+#undef FL_MAKE
+    state->faces = PyDict_New();
+    return state->faces == NULL ? -1 : state_find_current_task(state);
+}
+
+int
+fl_state_traverse(fl_state *state, visitproc visit, void *arg)
+{
+#define FL_VISIT(name) Py_VISIT(state->name##_type);
+    FL_TYPES(FL_VISIT)
+#undef FL_VISIT
+#define FL_VISIT(field, module, attribute) Py_VISIT(state->field);
+    FL_IMPORTS(FL_VISIT)
+#undef FL_VISIT
+    Py_VISIT(state->current_tasks);
+    Py_VISIT(state->swap_current_task);
+    Py_VISIT(state->faces);
+    Py_VISIT(state->make_face);
+    return 0;
+}
+
+static void
+freelist_clear(fl_freelist *list)
+{
+    while (list->len > 0) {
+        PyObject_GC_Del(list->items[--list->len]);
+    }
+}
+
+void
+fl_state_clear(fl_state *state)
+{
+    freelist_clear(&state->free_handles);
+    freelist_clear(&state->free_iters);
+#define FL_CLEAR(name) Py_CLEAR(state->name##_type);
+    FL_TYPES(FL_CLEAR)
+#undef FL_CLEAR
+#define FL_CLEAR(name) Py_CLEAR(state->str_##name);
+    FL_STRINGS(FL_CLEAR)
+#undef FL_CLEAR
+#define FL_CLEAR(field, module, attribute) Py_CLEAR(state->field);
+    FL_IMPORTS(FL_CLEAR)
+#undef FL_CLEAR
+    Py_CLEAR(state->current_tasks);
+    Py_CLEAR(state->swap_current_task);
+    Py_CLEAR(state->faces);
+    Py_CLEAR(state->make_face);
+}

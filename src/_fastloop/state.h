@@ -1,0 +1,197 @@
+/* Module state: everything the module would otherwise keep in static variables, so that each
+   interpreter has its own.  One list each for types, strings and imports; state.c expands them. */
+#ifndef FL_STATE_H
+#define FL_STATE_H
+
+#include "base/list.h"
+#include "compat.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef FL_FREELIST_MAX
+#define FL_FREELIST_MAX 256 /* dead objects kept of each kind; tests shrink it */
+#endif
+
+/* X(name): PyTypeObject *name##_type */
+#define FL_TYPES(X)                                                                                \
+    X(Future)                                                                                      \
+    X(FutureIter)                                                                                  \
+    X(Task)                                                                                        \
+    X(Handle)                                                                                      \
+    X(TimerHandle)                                                                                 \
+    X(BaseLoop)                                                                                    \
+    X(SockCall)
+
+/* X(name): PyObject *str_##name, the interned string "name" */
+#define FL_STRINGS(X)                                                                              \
+    X(__class__)                                                                                   \
+    X(__name__)                                                                                    \
+    X(_asyncio_future_blocking)                                                                    \
+    X(_loop)                                                                                       \
+    X(accept)                                                                                      \
+    X(add_done_callback)                                                                           \
+    X(address)                                                                                     \
+    X(bufsize)                                                                                     \
+    X(buf)                                                                                         \
+    X(call_at)                                                                                     \
+    X(call_exception_handler)                                                                      \
+    X(call_soon)                                                                                   \
+    X(callback)                                                                                    \
+    X(cancel)                                                                                      \
+    X(close)                                                                                       \
+    X(connect)                                                                                     \
+    X(context)                                                                                     \
+    X(coro)                                                                                        \
+    X(create_task)                                                                                 \
+    X(data)                                                                                        \
+    X(delay)                                                                                       \
+    X(done)                                                                                        \
+    X(eager_start)                                                                                 \
+    X(exception)                                                                                   \
+    X(fd)                                                                                          \
+    X(file)                                                                                        \
+    X(future)                                                                                      \
+    X(get_debug)                                                                                   \
+    X(get_loop)                                                                                    \
+    X(gettimeout)                                                                                  \
+    X(handle)                                                                                      \
+    X(is_running)                                                                                  \
+    X(limit)                                                                                       \
+    X(loop)                                                                                        \
+    X(message)                                                                                     \
+    X(msg)                                                                                         \
+    X(n)                                                                                           \
+    X(name)                                                                                        \
+    X(nbytes)                                                                                      \
+    X(recv)                                                                                        \
+    X(recv_into)                                                                                   \
+    X(recvfrom)                                                                                    \
+    X(recvfrom_into)                                                                               \
+    X(remove_done_callback)                                                                        \
+    X(result)                                                                                      \
+    X(run_forever)                                                                                 \
+    X(send)                                                                                        \
+    X(sendto)                                                                                      \
+    X(set_exception)                                                                               \
+    X(set_name)                                                                                    \
+    X(set_result)                                                                                  \
+    X(shutdown)                                                                                    \
+    X(sock)                                                                                        \
+    X(source_traceback)                                                                            \
+    X(stop)                                                                                        \
+    X(task)                                                                                        \
+    X(throw)                                                                                       \
+    X(time)                                                                                        \
+    X(warning)                                                                                     \
+    X(when)
+
+/* X(field, module, attribute): PyObject *field */
+#define FL_IMPORTS(X)                                                                              \
+    X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")                                \
+    X(CancelledError, "asyncio.exceptions", "CancelledError")                                      \
+    X(asyncio_Future, "asyncio.futures", "Future")                                                 \
+    X(asyncio_Task, "asyncio.tasks", "Task")                                                       \
+    X(asyncio_Handle, "asyncio.events", "Handle")                                                  \
+    X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                                        \
+    X(get_event_loop, "asyncio.events", "get_event_loop")                                          \
+    X(get_running_loop, "asyncio.events", "_get_running_loop")                                     \
+    X(set_running_loop, "asyncio.events", "_set_running_loop")                                     \
+    X(ensure_future, "asyncio.tasks", "ensure_future")                                             \
+    X(register_task, "asyncio.tasks", "_register_task")                                            \
+    X(isfuture, "asyncio.futures", "isfuture")                                                     \
+    X(iscoroutine, "asyncio.coroutines", "iscoroutine")                                            \
+    X(is_debug_mode, "asyncio.coroutines", "_is_debug_mode")                                       \
+    X(future_repr, "asyncio.base_futures", "_future_repr")                                         \
+    X(task_repr, "asyncio.base_tasks", "_task_repr")                                               \
+    X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")                                     \
+    X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")                                 \
+    X(run_until_complete_cb, "asyncio.base_events", "_run_until_complete_cb")                      \
+    X(extract_stack, "asyncio.format_helpers", "extract_stack")                                    \
+    X(format_callback_source, "asyncio.format_helpers", "_format_callback_source")                 \
+    X(format_handle, "asyncio.base_events", "_format_handle")                                      \
+    X(check_ssl_socket, "asyncio.base_events", "_check_ssl_socket")                                \
+    X(logger, "asyncio.log", "logger")                                                             \
+    X(socket, "socket", "socket")                                                                  \
+    X(get_asyncgen_hooks, "sys", "get_asyncgen_hooks")                                             \
+    X(set_asyncgen_hooks, "sys", "set_asyncgen_hooks")                                             \
+    X(get_origin_depth, "sys", "get_coroutine_origin_tracking_depth")                              \
+    X(set_origin_depth, "sys", "set_coroutine_origin_tracking_depth")
+
+/* What a word of the ready ring asks for; the tag in the low bits of an object pointer. */
+typedef enum {
+    FL_READY_HANDLE, /* run this Handle */
+    FL_READY_STEP,   /* first or next step of this Task */
+    FL_READY_WAKE,   /* what this Task waits for is done: step it with the outcome */
+    FL_READY_DONE,   /* run the single done-callback of this Future */
+    FL_READY_KINDS
+} fl_ready_kind;
+
+typedef struct fl_loop LoopObject;
+
+/* Run one ready item, taking over the reference to it.  0, or -1 with an exception that has to leave
+   run_forever(); everything else has gone to the loop's exception handler. */
+typedef int (*fl_ready_fn)(LoopObject *loop, PyObject *item);
+
+typedef struct {
+    PyObject *items[FL_FREELIST_MAX];
+    int len;
+} fl_freelist;
+
+typedef struct fl_state {
+#define FL_FIELD(name) PyTypeObject *name##_type;
+    FL_TYPES(FL_FIELD)
+#undef FL_FIELD
+#define FL_FIELD(name) PyObject *str_##name;
+    FL_STRINGS(FL_FIELD)
+#undef FL_FIELD
+#define FL_FIELD(field, module, attribute) PyObject *field;
+    FL_IMPORTS(FL_FIELD)
+#undef FL_FIELD
+    PyObject *module;            /* borrowed: the module this is the state of */
+    PyObject *current_tasks;     /* the live dict {loop: task} of asyncio; NULL from 3.14 on */
+    PyObject *swap_current_task; /* _asyncio._swap_current_task; NULL before 3.14 */
+    PyObject *faces;             /* {subclass of Future or Task: class shown as __class__} */
+    PyObject *make_face;         /* set by the Python package; makes such a class; may be NULL */
+    fl_ready_fn run_ready[FL_READY_KINDS];
+    /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
+    int (*complete_waiter)(PyObject *future);
+    fl_list loops;          /* every live Loop of this interpreter, through LoopObject.link */
+    uint64_t tasks_created; /* for the names Task-1, Task-2 … */
+    int tasks_listed;       /* whether asyncio.all_tasks() sees our own list of tasks */
+    int kwargs_to_factory;  /* whether create_task() hands name= and the like to a task factory */
+    fl_freelist free_handles;
+    fl_freelist free_iters;
+} fl_state;
+
+extern struct PyModuleDef fl_module;
+
+/* The state of the module that made `type` or one of its bases. */
+static inline fl_state *
+fl_state_of(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &fl_module);
+    return module == NULL ? NULL : (fl_state *)PyModule_GetState(module);
+}
+
+/* An object that keeps a pointer to the state owns a reference to the module: the collector may clear
+   types and module in any order, and the state must outlive the last object's deallocation. */
+static inline fl_state *
+fl_state_hold(fl_state *state)
+{
+    Py_INCREF(state->module);
+    return state;
+}
+
+static inline void
+fl_state_release(fl_state *state)
+{
+    Py_DECREF(state->module);
+}
+
+/* Fill in the strings and imports.  0, or -1 with an exception. */
+int fl_state_init(fl_state *state);
+int fl_state_traverse(fl_state *state, visitproc visit, void *arg);
+void fl_state_clear(fl_state *state);
+
+#endif

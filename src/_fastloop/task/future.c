@@ -1,0 +1,316 @@
+/* Future: states and transitions.  Its Python face is in future_type.c. */
+#include "task/future.h"
+
+#include "py/call.h"
+#include "task/callbacks.h"
+#include "task/task.h"
+
+/* -- making ---------------------------------------------------------------------------------------- */
+
+PyObject *
+fl_future_new(LoopObject *loop)
+{
+    fl_state *state = loop->state;
+    FutureObject *self = (FutureObject *)state->Future_type->tp_alloc(state->Future_type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->state = fl_state_hold(state);
+    self->loop = Py_NewRef(loop);
+    self->native = true;
+    if (loop->debug && (self->source_tb = fl_extract_stack(state)) == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+int
+fl_future_check_init(FutureObject *self)
+{
+    if (self->loop != NULL) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
+    return -1;
+}
+
+/* -- unmaking -------------------------------------------------------------------------------------- */
+
+int
+fl_future_traverse(FutureObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    if (self->state != NULL) {
+        Py_VISIT(self->state->module);
+    }
+    Py_VISIT(self->loop);
+    Py_VISIT(self->callbacks);
+    Py_VISIT(self->result);
+    Py_VISIT(self->exception_tb);
+    Py_VISIT(self->cancel_msg);
+    Py_VISIT(self->cancelled_exc);
+    Py_VISIT(self->source_tb);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+/* Drop everything but the instance's dict. */
+static void
+future_reset(FutureObject *self)
+{
+    self->native = false;
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->callbacks);
+    Py_CLEAR(self->result);
+    Py_CLEAR(self->exception_tb);
+    Py_CLEAR(self->cancel_msg);
+    Py_CLEAR(self->cancelled_exc);
+    Py_CLEAR(self->source_tb);
+}
+
+int
+fl_future_clear(FutureObject *self)
+{
+    future_reset(self);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+int
+fl_future_init(FutureObject *self, PyObject *loop)
+{
+    fl_state *state = self->state;
+    future_reset(self);
+    self->status = FL_PENDING;
+    self->failed = self->log_tb = self->blocking = false;
+    loop = loop == NULL || loop == Py_None ? PyObject_CallNoArgs(state->get_event_loop)
+                                           : Py_NewRef(loop);
+    if (loop == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->loop, loop);
+    self->native = PyObject_TypeCheck(loop, state->BaseLoop_type);
+    int debug = self->native ? ((LoopObject *)loop)->debug : fl_loop_get_debug(state, loop);
+    if (debug > 0) {
+        Py_XSETREF(self->source_tb, fl_extract_stack(state));
+        return self->source_tb == NULL ? -1 : 0;
+    }
+    return debug;
+}
+
+/* The context of the "never retrieved" report. */
+static PyObject *
+future_unretrieved_context(FutureObject *self)
+{
+    fl_state *state = self->state;
+    PyObject *context = PyDict_New();
+    PyObject *class = PyObject_GetAttr((PyObject *)self, state->str___class__);
+    PyObject *name = class == NULL ? NULL : PyObject_GetAttr(class, state->str___name__);
+    PyObject *message =
+        name == NULL ? NULL : PyUnicode_FromFormat("%S exception was never retrieved", name);
+    if (message == NULL || context == NULL ||
+        PyDict_SetItem(context, state->str_message, message) < 0 ||
+        PyDict_SetItem(context, state->str_exception, self->result) < 0 ||
+        PyDict_SetItem(context, state->str_future, (PyObject *)self) < 0 ||
+        (self->source_tb != NULL &&
+         PyDict_SetItem(context, state->str_source_traceback, self->source_tb) < 0)) {
+        Py_CLEAR(context);
+    }
+    Py_XDECREF(class);
+    Py_XDECREF(name);
+    Py_XDECREF(message);
+    return context;
+}
+
+void
+fl_future_finalize(FutureObject *self)
+{
+    if (!self->log_tb || self->loop == NULL) {
+        return;
+    }
+    self->log_tb = false;
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *context = future_unretrieved_context(self);
+    if (fl_call_exception_handler(self->state, self->loop, context) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    PyErr_SetRaisedException(raised);
+}
+
+/* -- transitions ----------------------------------------------------------------------------------- */
+
+static int
+future_check_pending(FutureObject *self)
+{
+    if (fl_future_check_init(self) < 0) {
+        return -1;
+    }
+    if (self->status != FL_PENDING) {
+        PyErr_SetString(self->state->InvalidStateError, "invalid state");
+        return -1;
+    }
+    return 0;
+}
+
+int
+fl_future_set_result(FutureObject *self, PyObject *result)
+{
+    if (future_check_pending(self) < 0) {
+        return -1;
+    }
+    self->result = Py_NewRef(result);
+    self->status = FL_FINISHED;
+    return fl_callbacks_schedule(self);
+}
+
+/* An exception that cannot travel through a generator. */
+static int
+future_is_stop_iteration(PyObject *exception)
+{
+#if FL_HAS_STOPITERATION_WRAPPED
+    return PyErr_GivenExceptionMatches(exception, PyExc_StopIteration);
+#else
+    return Py_IS_TYPE(exception, (PyTypeObject *)PyExc_StopIteration);
+#endif
+}
+
+/* What asyncio stores in place of a StopIteration, or raises because of it. */
+static PyObject *
+future_replace_stop_iteration(PyObject *exception)
+{
+    const char *text =
+        "StopIteration interacts badly with generators and cannot be raised into a Future";
+#if FL_HAS_STOPITERATION_WRAPPED
+    PyObject *wrapper = PyObject_CallFunction(PyExc_RuntimeError, "s", text);
+    if (wrapper != NULL) {
+        PyException_SetCause(wrapper, Py_NewRef(exception));
+        PyException_SetContext(wrapper, Py_NewRef(exception));
+    }
+    Py_DECREF(exception);
+    return wrapper;
+#else
+    Py_DECREF(exception);
+    PyErr_SetString(PyExc_TypeError, text);
+    return NULL;
+#endif
+}
+
+/* An exception instance from an instance or a class, a new reference. */
+static PyObject *
+future_make_exception(PyObject *exception)
+{
+    PyObject *instance = PyExceptionClass_Check(exception) ? PyObject_CallNoArgs(exception)
+                                                           : Py_NewRef(exception);
+    if (instance == NULL) {
+        return NULL;
+    }
+    if (!PyExceptionInstance_Check(instance)) {
+        Py_DECREF(instance);
+        PyErr_SetString(PyExc_TypeError, "invalid exception object");
+        return NULL;
+    }
+    if (future_is_stop_iteration(instance)) {
+        return future_replace_stop_iteration(instance);
+    }
+    return instance;
+}
+
+int
+fl_future_set_exception(FutureObject *self, PyObject *exception)
+{
+    if (future_check_pending(self) < 0) {
+        return -1;
+    }
+    PyObject *instance = future_make_exception(exception);
+    if (instance == NULL) {
+        return -1;
+    }
+    if (future_check_pending(self) < 0) { /* making it ran Python */
+        Py_DECREF(instance);
+        return -1;
+    }
+    self->result = instance;
+    self->exception_tb = PyException_GetTraceback(instance);
+    self->failed = true;
+    self->status = FL_FINISHED;
+    if (fl_callbacks_schedule(self) < 0) {
+        return -1;
+    }
+    self->log_tb = true;
+    return 0;
+}
+
+int
+fl_future_cancel(FutureObject *self, PyObject *msg)
+{
+    self->log_tb = false;
+    if (self->status != FL_PENDING) {
+        return 0;
+    }
+    self->status = FL_CANCELLED;
+    Py_XSETREF(self->cancel_msg, msg == Py_None ? NULL : Py_XNewRef(msg));
+    return fl_callbacks_schedule(self) < 0 ? -1 : 1;
+}
+
+static int
+future_cancel_foreign(fl_state *state, PyObject *future, PyObject *msg)
+{
+    PyObject *kwnames = PyTuple_Pack(1, state->str_msg);
+    if (kwnames == NULL) {
+        return -1;
+    }
+    PyObject *args[] = {future, msg == NULL ? Py_None : msg};
+    PyObject *answer = PyObject_VectorcallMethod(state->str_cancel, args, 1, kwnames);
+    Py_DECREF(kwnames);
+    int truth = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return truth;
+}
+
+int
+fl_future_cancel_any(fl_state *state, PyObject *future, PyObject *msg)
+{
+    if (Py_IS_TYPE(future, state->Task_type)) {
+        return fl_task_cancel((TaskObject *)future, msg);
+    }
+    if (Py_IS_TYPE(future, state->Future_type)) {
+        return fl_future_cancel((FutureObject *)future, msg);
+    }
+    return future_cancel_foreign(state, future, msg);
+}
+
+/* -- outcome --------------------------------------------------------------------------------------- */
+
+PyObject *
+fl_future_make_cancelled_error(FutureObject *self)
+{
+    if (self->cancelled_exc != NULL) {
+        PyObject *exc = self->cancelled_exc;
+        self->cancelled_exc = NULL;
+        return exc;
+    }
+    return self->cancel_msg == NULL
+               ? PyObject_CallNoArgs(self->state->CancelledError)
+               : PyObject_CallOneArg(self->state->CancelledError, self->cancel_msg);
+}
+
+int
+fl_future_outcome(FutureObject *self, PyObject **out)
+{
+    *out = NULL;
+    if (self->status == FL_CANCELLED) {
+        *out = fl_future_make_cancelled_error(self);
+        return *out == NULL ? -1 : 0;
+    }
+    if (self->status == FL_PENDING) {
+        PyErr_SetString(self->state->InvalidStateError, "Result is not ready.");
+        return -1;
+    }
+    self->log_tb = false;
+    if (self->failed && fl_set_traceback(self->result, self->exception_tb) < 0) {
+        return -1;
+    }
+    *out = Py_NewRef(self->result);
+    return !self->failed;
+}

@@ -1,0 +1,541 @@
+/* Driving a coroutine: one step of a Task, from the ready ring to whatever it awaits next. */
+#include "task/task.h"
+
+#include "loop/current.h"
+#include "loop/handle.h"
+#include "py/call.h"
+#include "task/callbacks.h"
+#include "task/registry.h"
+
+/* -- scheduling ------------------------------------------------------------------------------------ */
+
+int
+fl_task_schedule_step(TaskObject *self)
+{
+    LoopObject *loop = fl_future_direct_loop((FutureObject *)self);
+    if (loop != NULL) {
+        return fl_loop_push(loop, Py_NewRef(self), FL_READY_STEP);
+    }
+    PyObject *step = fl_task_step_method(self);
+    if (step == NULL) {
+        return -1;
+    }
+    int rc = fl_call_soon_method(self->state, self->loop, step, NULL, self->context);
+    Py_DECREF(step);
+    return rc;
+}
+
+/* Have the next step throw the raised exception into the coroutine. */
+static int
+task_throw_later(TaskObject *self)
+{
+    Py_XSETREF(self->throw_next, PyErr_GetRaisedException());
+    return fl_task_schedule_step(self);
+}
+
+/* -- the coroutine has ended ----------------------------------------------------------------------- */
+
+/* Complete the task with its own Future methods, which a subclass cannot intercept. */
+static int
+task_returned(TaskObject *self, PyObject *result)
+{
+    fl_registry_remove(self);
+    if (!self->must_cancel) {
+        return fl_future_set_result((FutureObject *)self, result);
+    }
+    self->must_cancel = false; /* cancelled while it was about to return */
+    PyObject *msg = Py_XNewRef(self->cancel_msg);
+    int rc = fl_future_cancel((FutureObject *)self, msg);
+    Py_XDECREF(msg);
+    return rc < 0 ? -1 : 0;
+}
+
+static int
+task_was_cancelled(TaskObject *self)
+{
+    Py_XSETREF(self->cancelled_exc, PyErr_GetRaisedException());
+    return fl_future_cancel((FutureObject *)self, NULL) < 0 ? -1 : 0;
+}
+
+/* The raised exception ended the coroutine.  SystemExit and KeyboardInterrupt are stored and go on. */
+static int
+task_raised(TaskObject *self)
+{
+    fl_registry_remove(self);
+    if (PyErr_ExceptionMatches(self->state->CancelledError)) {
+        return task_was_cancelled(self);
+    }
+    bool leaves = fl_exception_must_leave();
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = fl_future_set_exception((FutureObject *)self, exc);
+    if (rc == 0 && leaves) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* -- the coroutine has yielded --------------------------------------------------------------------- */
+
+/* Wait for what it yielded, whose reference is taken; a pending cancellation goes there at once. */
+static int
+task_wait_for(TaskObject *self, PyObject *waiter)
+{
+    Py_XSETREF(self->fut_waiter, waiter);
+    if (!self->must_cancel) {
+        return 0;
+    }
+    PyObject *msg = Py_XNewRef(self->cancel_msg);
+    Py_INCREF(waiter);
+    int cancelled = fl_future_cancel_any(self->state, waiter, msg);
+    Py_DECREF(waiter);
+    Py_XDECREF(msg);
+    if (cancelled > 0) {
+        self->must_cancel = false;
+    }
+    return cancelled < 0 ? -1 : 0;
+}
+
+static PyObject *
+task_waiter_entry(TaskObject *self)
+{
+    if (self->native) {
+        return Py_NewRef(self);
+    }
+    PyObject *wakeup = fl_task_wakeup_method(self);
+    PyObject *entry = wakeup == NULL ? NULL : fl_callbacks_entry(wakeup, self->context);
+    Py_XDECREF(wakeup);
+    return entry;
+}
+
+/* It yielded exactly one of our Futures or Tasks. */
+static int
+task_yielded_ours(TaskObject *self, PyObject *object)
+{
+    FutureObject *future = (FutureObject *)object;
+    if (object == (PyObject *)self) {
+        PyErr_Format(PyExc_RuntimeError, "Task cannot await on itself: %R", self);
+    }
+    else if (future->loop != self->loop) {
+        PyErr_Format(PyExc_RuntimeError, "Task %R got Future %R attached to a different loop", self,
+                     object);
+    }
+    else if (!future->blocking) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "yield was used instead of yield from in task %R with %R", self, object);
+    }
+    else {
+        future->blocking = false;
+        if (fl_callbacks_add(future, task_waiter_entry(self)) == 0) {
+            return task_wait_for(self, object);
+        }
+    }
+    Py_DECREF(object);
+    return task_throw_later(self);
+}
+
+/* The loop of any future: get_loop(), else _loop.  A new reference or NULL. */
+static PyObject *
+foreign_loop(fl_state *state, PyObject *future)
+{
+    PyObject *get_loop;
+    int found = PyObject_GetOptionalAttr(future, state->str_get_loop, &get_loop);
+    if (found <= 0) {
+        return found < 0 ? NULL : PyObject_GetAttr(future, state->str__loop);
+    }
+    PyObject *loop = PyObject_CallNoArgs(get_loop);
+    Py_DECREF(get_loop);
+    return loop;
+}
+
+/* future.add_done_callback(wakeup, context=context) */
+static int
+foreign_add_wakeup(TaskObject *self, PyObject *future)
+{
+    fl_state *state = self->state;
+    PyObject *wakeup = fl_task_wakeup_method(self);
+    PyObject *kwnames = wakeup == NULL ? NULL : PyTuple_Pack(1, state->str_context);
+    PyObject *result = NULL;
+    if (kwnames != NULL) {
+        PyObject *args[] = {future, wakeup, self->context};
+        result = PyObject_VectorcallMethod(state->str_add_done_callback, args, 2, kwnames);
+    }
+    Py_XDECREF(wakeup);
+    Py_XDECREF(kwnames);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* It yielded an object that says whether it is awaited: asyncio's protocol for futures of any kind.
+   0, or -1 with the exception to throw into the coroutine. */
+static int
+foreign_await(TaskObject *self, PyObject *future, PyObject *blocking)
+{
+    fl_state *state = self->state;
+    PyObject *loop = foreign_loop(state, future);
+    if (loop == NULL) {
+        return -1;
+    }
+    bool same_loop = loop == self->loop;
+    Py_DECREF(loop);
+    int awaited = same_loop ? PyObject_IsTrue(blocking) : 0;
+    if (!same_loop) {
+        PyErr_Format(PyExc_RuntimeError, "Task %R got Future %R attached to a different loop", self,
+                     future);
+    }
+    else if (awaited == 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "yield was used instead of yield from in task %R with %R", self, future);
+    }
+    if (awaited <= 0) {
+        return -1;
+    }
+    if (future == (PyObject *)self) {
+        PyErr_Format(PyExc_RuntimeError, "Task cannot await on itself: %R", self);
+        return -1;
+    }
+    return PyObject_SetAttr(future, state->str__asyncio_future_blocking, Py_False) < 0
+               ? -1
+               : foreign_add_wakeup(self, future);
+}
+
+/* It yielded something that is no future at all. */
+static int
+task_yielded_nonsense(TaskObject *self, PyObject *object)
+{
+    if (PyGen_CheckExact(object)) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "yield was used instead of yield from for generator in task %R with %R", self,
+                     object);
+    }
+    else {
+        PyErr_Format(PyExc_RuntimeError, "Task got bad yield: %R", object);
+    }
+    Py_DECREF(object);
+    return task_throw_later(self);
+}
+
+static int
+task_yielded_foreign(TaskObject *self, PyObject *object)
+{
+    PyObject *blocking;
+    int found = PyObject_GetOptionalAttr(object, self->state->str__asyncio_future_blocking, &blocking);
+    if (found == 0 || (found > 0 && blocking == Py_None)) {
+        Py_XDECREF(blocking);
+        return task_yielded_nonsense(self, object);
+    }
+    int rc = found < 0 ? -1 : foreign_await(self, object, blocking);
+    Py_XDECREF(blocking);
+    if (rc == 0) {
+        return task_wait_for(self, object);
+    }
+    Py_DECREF(object);
+    return task_throw_later(self);
+}
+
+/* Act on what the coroutine yielded, whose reference is taken. */
+static int
+task_yielded(TaskObject *self, PyObject *object)
+{
+    if (fl_future_is_exact(self->state, object)) {
+        return task_yielded_ours(self, object);
+    }
+    if (object == Py_None) { /* a bare yield: let the others run once */
+        Py_DECREF(object);
+        return fl_task_schedule_step(self);
+    }
+    return task_yielded_foreign(self, object);
+}
+
+/* -- a step ---------------------------------------------------------------------------------------- */
+
+static PySendResult
+coro_throw(fl_state *state, PyObject *coro, PyObject *exc, PyObject **result)
+{
+    *result = PyObject_CallMethodOneArg(coro, state->str_throw, exc);
+    if (*result != NULL) {
+        return PYGEN_NEXT;
+    }
+    *result = fl_take_stop_iteration();
+    return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
+}
+
+/* Resume the coroutine and act on what it does.  exc (reference taken, or NULL) is thrown into it. */
+static int
+task_resume(TaskObject *self, PyObject *exc)
+{
+    PyObject *coro = Py_NewRef(self->coro);
+    PyObject *result;
+    PySendResult sent = exc == NULL ? PyIter_Send(coro, Py_None, &result)
+                                    : coro_throw(self->state, coro, exc, &result);
+    Py_XDECREF(exc);
+    Py_DECREF(coro);
+    if (sent == PYGEN_NEXT) {
+        return task_yielded(self, result);
+    }
+    if (sent == PYGEN_ERROR) {
+        return task_raised(self);
+    }
+    int rc = task_returned(self, result);
+    Py_DECREF(result);
+    return rc;
+}
+
+/* A pending cancellation replaces whatever else would be thrown.  exc is taken; 0 or -1. */
+static int
+task_apply_must_cancel(TaskObject *self, PyObject **exc)
+{
+    if (!self->must_cancel) {
+        return 0;
+    }
+    self->must_cancel = false;
+    if (*exc != NULL && PyErr_GivenExceptionMatches(*exc, self->state->CancelledError)) {
+        return 0;
+    }
+    Py_XSETREF(*exc, fl_future_make_cancelled_error((FutureObject *)self));
+    return *exc == NULL ? -1 : 0;
+}
+
+/* Check the state and make ready for a step; exc may be replaced. */
+static int
+task_begin_step(TaskObject *self, PyObject **exc)
+{
+    if (self->status != FL_PENDING) {
+        PyErr_Format(self->state->InvalidStateError, "__step(): already done: %R %R", self,
+                     *exc == NULL ? Py_None : *exc);
+        return -1;
+    }
+    if (task_apply_must_cancel(self, exc) < 0) {
+        return -1;
+    }
+    Py_CLEAR(self->fut_waiter);
+    return 0;
+}
+
+/* One step on one of our loops.  exc is taken.  0, or -1 with an exception that is not the coroutine's, or
+   is SystemExit or KeyboardInterrupt. */
+static int
+task_step(LoopObject *loop, TaskObject *self, PyObject *exc)
+{
+    if (task_begin_step(self, &exc) < 0 || fl_current_publish(loop, (PyObject *)self) < 0 ||
+        PyContext_Enter(self->context) < 0) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    PyObject *context = Py_NewRef(self->context);
+    int rc = task_resume(self, exc);
+    if (PyContext_Exit(context) < 0) {
+        rc = -1;
+    }
+    Py_DECREF(context);
+    return rc;
+}
+
+/* One step on a loop of another kind, which has entered the context. */
+static int
+task_step_foreign(TaskObject *self, PyObject *exc)
+{
+    fl_state *state = self->state;
+    if (task_begin_step(self, &exc) < 0) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    PyObject *loop = Py_NewRef(self->loop);
+    int rc = fl_current_swap(state, loop, (PyObject *)self, NULL);
+    if (rc == 0) {
+        rc = task_resume(self, exc);
+        PyObject *raised = PyErr_GetRaisedException();
+        rc = fl_current_swap(state, loop, NULL, NULL) < 0 ? -1 : rc;
+        if (raised != NULL) {
+            PyErr_SetRaisedException(raised);
+        }
+    }
+    else {
+        Py_XDECREF(exc);
+    }
+    Py_DECREF(loop);
+    return rc;
+}
+
+/* The exception with which the future that the task waited for ended, a new reference; NULL for none. */
+static PyObject *
+task_waiter_exception(fl_state *state, PyObject *future)
+{
+    if (!fl_future_is_exact(state, future)) {
+        PyObject *result = PyObject_CallMethodNoArgs(future, state->str_result);
+        Py_XDECREF(result);
+        return result == NULL ? PyErr_GetRaisedException() : NULL;
+    }
+    PyObject *outcome;
+    int rc = fl_future_outcome((FutureObject *)future, &outcome);
+    if (rc == 1) {
+        Py_CLEAR(outcome);
+    }
+    return rc < 0 ? PyErr_GetRaisedException() : outcome;
+}
+
+/* -- entry points ---------------------------------------------------------------------------------- */
+
+/* A step failed with an exception that is not the coroutine's: report it as asyncio would, as raised by
+   the callback `method` of a handle.  0, or -1 when it has to leave run_forever(). */
+static int
+task_report(LoopObject *loop, TaskObject *self, PyObject *(*bind)(TaskObject *))
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *method = bind(self);
+    HandleObject *handle =
+        method == NULL
+            ? NULL
+            : fl_handle_new(loop, self->state->Handle_type, method, NULL, 0, self->context);
+    Py_XDECREF(method);
+    if (handle == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int rc = fl_handle_report(loop, handle);
+    fl_handle_release(handle);
+    return rc;
+}
+
+/* The work of a FL_READY_STEP word. */
+static int
+step_run_ready(LoopObject *loop, PyObject *item)
+{
+    TaskObject *self = (TaskObject *)item;
+    PyObject *exc = self->throw_next;
+    self->throw_next = NULL;
+    int rc = task_step(loop, self, exc);
+    if (rc < 0) {
+        rc = task_report(loop, self, fl_task_step_method);
+    }
+    Py_DECREF(item);
+    return rc;
+}
+
+/* The work of a FL_READY_WAKE word. */
+static int
+wake_run_ready(LoopObject *loop, PyObject *item)
+{
+    TaskObject *self = (TaskObject *)item;
+    PyObject *exc =
+        self->fut_waiter == NULL ? NULL : task_waiter_exception(self->state, self->fut_waiter);
+    int rc = task_step(loop, self, exc);
+    if (rc < 0) {
+        rc = task_report(loop, self, fl_task_wakeup_method);
+    }
+    Py_DECREF(item);
+    return rc;
+}
+
+/* Step on one of our loops when a handle has entered the context. */
+static int
+task_step_in_context(TaskObject *self, PyObject *exc)
+{
+    if (task_begin_step(self, &exc) < 0 ||
+        fl_current_publish((LoopObject *)self->loop, (PyObject *)self) < 0) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    return task_resume(self, exc);
+}
+
+static PyObject *
+task_step_from_handle(TaskObject *self, PyObject *exc)
+{
+    int rc = self->native ? task_step_in_context(self, exc) : task_step_foreign(self, exc);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* The bound method that a foreign call_soon() gets. */
+static PyObject *
+task_step_method(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    TaskObject *self = (TaskObject *)object;
+    PyObject *exc = self->throw_next;
+    self->throw_next = NULL;
+    return task_step_from_handle(self, exc);
+}
+
+/* The bound method that a foreign future gets as done-callback. */
+static PyObject *
+task_wakeup_method(PyObject *object, PyObject *future)
+{
+    TaskObject *self = (TaskObject *)object;
+    return task_step_from_handle(self, task_waiter_exception(self->state, future));
+}
+
+static PyMethodDef step_method = {"task_step", task_step_method, METH_NOARGS, NULL};
+static PyMethodDef wakeup_method = {"task_wakeup", task_wakeup_method, METH_O, NULL};
+
+PyObject *
+fl_task_step_method(TaskObject *self)
+{
+    return PyCFunction_New(&step_method, (PyObject *)self);
+}
+
+PyObject *
+fl_task_wakeup_method(TaskObject *self)
+{
+    return PyCFunction_New(&wakeup_method, (PyObject *)self);
+}
+
+/* -- starting at once ------------------------------------------------------------------------------ */
+
+static int
+task_first_step(TaskObject *self)
+{
+    PyObject *context = Py_NewRef(self->context);
+    int rc = PyContext_Enter(context);
+    if (rc == 0) {
+        rc = task_resume(self, NULL);
+        rc = PyContext_Exit(context) < 0 ? -1 : rc;
+    }
+    Py_DECREF(context);
+    return rc;
+}
+
+int
+fl_task_eager_start(TaskObject *self)
+{
+    PyObject *loop = self->loop, *previous;
+    if (fl_registry_add(self) < 0 ||
+        fl_current_swap(self->state, loop, (PyObject *)self, &previous) < 0) {
+        return -1;
+    }
+    Py_INCREF(loop);
+    int rc = task_first_step(self);
+    PyObject *raised = PyErr_GetRaisedException();
+    int restored = fl_current_swap(self->state, loop, previous, NULL);
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+    }
+    Py_XDECREF(previous);
+    Py_DECREF(loop);
+    if (self->status != FL_PENDING) {
+        Py_CLEAR(self->coro);
+    }
+    return restored < 0 ? -1 : rc;
+}
+
+/* -- descriptors ----------------------------------------------------------------------------------- */
+
+/* A descriptor is ready for which this Future waits. */
+static int
+future_complete_waiter(PyObject *object)
+{
+    FutureObject *future = (FutureObject *)object;
+    return future->status == FL_PENDING ? fl_future_set_result(future, Py_None) : 0;
+}
+
+void
+fl_step_setup(fl_state *state)
+{
+    state->run_ready[FL_READY_STEP] = step_run_ready;
+    state->run_ready[FL_READY_WAKE] = wake_run_ready;
+    state->complete_waiter = future_complete_waiter;
+}

@@ -1,0 +1,47 @@
+"""Each feature, used again and again in a process of its own, leaves nothing behind: see README.md."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from features import FEATURES, LEAKS
+
+MEASURE = Path(__file__).with_name("measure.py")
+# Chunks that glibc keeps in its caches count as used; without the caches, its count is exact.
+TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.arena_max=1"
+
+
+def growth(implementation, feature):
+    result = subprocess.run(
+        [sys.executable, MEASURE, implementation, feature],
+        env=dict(os.environ, GLIBC_TUNABLES=TUNABLES),
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("implementation", ["asyncio", "fastloop"])
+def test_nothing_grows(implementation, feature):
+    assert growth(implementation, feature) == {}
+
+
+FOUND_AS = {
+    "leak_of_objects": "objects of _asyncio.Future",
+    "leak_of_blocks": "blocks of Python's allocator",
+    "leak_of_heap": "bytes of the C heap",
+    "leak_of_descriptors": "file descriptors",
+    "leak_of_references": "references",
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_leak_is_found(leak):
+    if leak == "leak_of_references" and not hasattr(sys, "gettotalrefcount"):
+        pytest.skip("only a debug build counts references")
+    assert FOUND_AS[leak] in growth("asyncio", leak)
