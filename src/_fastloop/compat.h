@@ -71,10 +71,14 @@ PyErr_GetRaisedException(void)
     return value;
 }
 
-/* Raise exc, whose reference is taken. */
+/* Raise exc, whose reference is taken; NULL: raise nothing. */
 static inline void
 PyErr_SetRaisedException(PyObject *exc)
 {
+    if (exc == NULL) {
+        PyErr_Clear();
+        return;
+    }
     PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
 }
 #endif

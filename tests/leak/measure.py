@@ -70,6 +70,7 @@ class Census:
         self.take()
 
     def take(self):
+        sys._clear_type_cache()  # it keeps the names that C code makes anew for each look-up of an attribute
         for _ in range(3):
             gc.collect()
         self.types.clear()
