@@ -18,16 +18,19 @@ class Implementation:
     Loop: type
     Future: type
     Task: type
+    run: Callable
 
 
 def implementation(name: str) -> Implementation:
     if name == "asyncio":
         loop_type = asyncio.SelectorEventLoop
-        return Implementation(name, loop_type, loop_type, asyncio.Future, asyncio.Task)
+        return Implementation(name, loop_type, loop_type, asyncio.Future, asyncio.Task, asyncio.run)
     # Imported late, so that the tests of other implementations and of other folders run without a build.
     import fastloop
 
-    return Implementation(name, fastloop.new_event_loop, fastloop.Loop, fastloop.Future, fastloop.Task)
+    return Implementation(
+        name, fastloop.new_event_loop, fastloop.Loop, fastloop.Future, fastloop.Task, fastloop.run
+    )
 
 
 @pytest.fixture(params=["asyncio", "fastloop"])

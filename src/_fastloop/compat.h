@@ -11,6 +11,8 @@
 #define FL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
 /* set_exception(StopIteration) stores a RuntimeError instead of raising TypeError. */
 #define FL_HAS_STOPITERATION_WRAPPED (PY_VERSION_HEX >= 0x030C0000)
+/* throw(type, value, traceback) is deprecated. */
+#define FL_HAS_THROW_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
 /* uncancel() down to zero also takes back a cancellation not yet delivered. */
 #define FL_HAS_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
 /* The current task lives in the thread state, reached through _asyncio._swap_current_task. */

@@ -1,38 +1,34 @@
 /* The module fastloop._fastloop: its functions, its slots and the chain of setup_types. */
+#include "state.h"
 #include "api/loop_type.h"
 #include "loop/handle.h"
 #include "net/sock_call.h"
-#include "state.h"
 #include "task/future_iter.h"
 #include "task/future_type.h"
 #include "task/registry.h"
 #include "task/task.h"
 
-static fl_state *
-module_state(PyObject *module)
-{
-    return (fl_state *)PyModule_GetState(module);
-}
-
 /* -- functions ------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(native_tasks_doc, "_native_tasks()\n--\n\n"
-                               "Return a list of the pending tasks of all loops of this interpreter.");
+PyDoc_STRVAR(native_tasks_doc,
+             "_native_tasks()\n--\n\n"
+             "Return a list of the pending tasks of all loops of this interpreter.");
 
 static PyObject *
 module_native_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    return fl_registry_list(module_state(module));
+    return fl_registry_list(fl_state_of_module(module));
 }
 
-PyDoc_STRVAR(tasks_are_listed_doc,
-             "_tasks_are_listed()\n--\n\n"
-             "From now on asyncio.all_tasks() asks _native_tasks(): do not register tasks with asyncio.");
+PyDoc_STRVAR(
+    tasks_are_listed_doc,
+    "_tasks_are_listed()\n--\n\n"
+    "From now on asyncio.all_tasks() asks _native_tasks(): do not register tasks with asyncio.");
 
 static PyObject *
 module_tasks_are_listed(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    module_state(module)->tasks_listed = 1;
+    fl_state_of_module(module)->tasks_listed = 1;
     Py_RETURN_NONE;
 }
 
@@ -44,7 +40,7 @@ PyDoc_STRVAR(set_face_maker_doc,
 static PyObject *
 module_set_face_maker(PyObject *module, PyObject *function)
 {
-    Py_XSETREF(module_state(module)->make_face, Py_NewRef(function));
+    Py_XSETREF(fl_state_of_module(module)->make_face, Py_NewRef(function));
     Py_RETURN_NONE;
 }
 
@@ -55,7 +51,7 @@ PyDoc_STRVAR(after_fork_in_child_doc,
 static PyObject *
 module_after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    fl_list *loops = &module_state(module)->loops;
+    fl_list *loops = &fl_state_of_module(module)->loops;
     for (fl_list *node = loops->next; node != loops; node = node->next) {
         fl_loop_forked(FL_LIST_OWNER(node, LoopObject, link));
     }
@@ -75,12 +71,14 @@ static PyMethodDef module_methods[] = {
 static int
 module_exec(PyObject *module)
 {
-    fl_state *state = module_state(module);
-    state->module = module;
-    if (fl_state_init(state) < 0 || fl_handle_setup_types(module, state) < 0 ||
-        fl_future_iter_setup_types(module, state) < 0 || fl_future_setup_types(module, state) < 0 ||
-        fl_task_setup_types(module, state) < 0 || fl_sock_call_setup_types(module, state) < 0 ||
-        fl_loop_setup_types(module, state) < 0) {
+    fl_state *state = fl_state_new();
+    if (state == NULL) {
+        return -1;
+    }
+    *(fl_state **)PyModule_GetState(module) = state;
+    if (fl_handle_setup_types(module, state) < 0 || fl_future_iter_setup_types(module, state) < 0 ||
+        fl_future_setup_types(module, state) < 0 || fl_task_setup_types(module, state) < 0 ||
+        fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0) {
         return -1;
     }
     return 0;
@@ -89,14 +87,14 @@ module_exec(PyObject *module)
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    fl_state *state = module_state(module);
+    fl_state *state = fl_state_of_module(module);
     return state == NULL ? 0 : fl_state_traverse(state, visit, arg);
 }
 
 static int
 module_clear(PyObject *module)
 {
-    fl_state *state = module_state(module);
+    fl_state *state = fl_state_of_module(module);
     if (state != NULL) {
         fl_state_clear(state);
     }
@@ -106,7 +104,11 @@ module_clear(PyObject *module)
 static void
 module_free(void *module)
 {
-    module_clear((PyObject *)module);
+    fl_state *state = fl_state_of_module(module);
+    if (state != NULL) {
+        fl_state_clear(state);
+        fl_state_release(state);
+    }
 }
 
 static PyModuleDef_Slot module_slots[] = {
@@ -120,15 +122,9 @@ static PyModuleDef_Slot module_slots[] = {
 PyDoc_STRVAR(module_doc, "The event loop, Future and Task of fastloop, in C.");
 
 struct PyModuleDef fl_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "fastloop._fastloop",
-    .m_doc = module_doc,
-    .m_size = sizeof(fl_state),
-    .m_methods = module_methods,
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    PyModuleDef_HEAD_INIT,         .m_name = "fastloop._fastloop", .m_doc = module_doc,
+    .m_size = sizeof(fl_state *),  .m_methods = module_methods,    .m_slots = module_slots,
+    .m_traverse = module_traverse, .m_clear = module_clear,        .m_free = module_free,
 };
 
 PyMODINIT_FUNC

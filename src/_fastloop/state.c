@@ -38,10 +38,11 @@ state_find_current_task(fl_state *state)
 #endif
 }
 
-int
-fl_state_init(fl_state *state)
+static int
+state_fill(fl_state *state)
 {
     fl_list_init(&state->loops);
+    state->users = 1;
     /* 3.13.3 is the first whose create_task() passes all its keywords on to a task factory. */
     state->kwargs_to_factory = Py_Version >= 0x030D0300;
 #define FL_MAKE(name)                                                                              \
@@ -58,6 +59,22 @@ fl_state_init(fl_state *state)
 #undef FL_MAKE
     state->faces = PyDict_New();
     return state->faces == NULL ? -1 : state_find_current_task(state);
+}
+
+fl_state *
+fl_state_new(void)
+{
+    fl_state *state = PyMem_Calloc(1, sizeof(fl_state));
+    if (state == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (state_fill(state) < 0) {
+        fl_state_clear(state);
+        fl_state_release(state);
+        return NULL;
+    }
+    return state;
 }
 
 int
@@ -77,18 +94,18 @@ fl_state_traverse(fl_state *state, visitproc visit, void *arg)
 }
 
 static void
-freelist_clear(fl_freelist *list)
+freelist_clear(fl_freelist *list, void (*release)(void *))
 {
     while (list->len > 0) {
-        PyObject_GC_Del(list->items[--list->len]);
+        release(list->items[--list->len]);
     }
 }
 
 void
 fl_state_clear(fl_state *state)
 {
-    freelist_clear(&state->free_handles);
-    freelist_clear(&state->free_iters);
+    freelist_clear(&state->free_handles, PyObject_Free);
+    freelist_clear(&state->free_iters, PyObject_GC_Del);
 #define FL_CLEAR(name) Py_CLEAR(state->name##_type);
     FL_TYPES(FL_CLEAR)
 #undef FL_CLEAR

@@ -3,8 +3,8 @@
 #ifndef FL_STATE_H
 #define FL_STATE_H
 
-#include "base/list.h"
 #include "compat.h"
+#include "base/list.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -101,7 +101,7 @@
     X(register_task, "asyncio.tasks", "_register_task")                                            \
     X(isfuture, "asyncio.futures", "isfuture")                                                     \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine")                                            \
-    X(is_debug_mode, "asyncio.coroutines", "_is_debug_mode")                                       \
+    X(coroutines, "asyncio", "coroutines")                                                         \
     X(future_repr, "asyncio.base_futures", "_future_repr")                                         \
     X(task_repr, "asyncio.base_tasks", "_task_repr")                                               \
     X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")                                     \
@@ -148,7 +148,7 @@ typedef struct fl_state {
 #define FL_FIELD(field, module, attribute) PyObject *field;
     FL_IMPORTS(FL_FIELD)
 #undef FL_FIELD
-    PyObject *module;            /* borrowed: the module this is the state of */
+    size_t users;                /* the module and every object that keeps a pointer to this */
     PyObject *current_tasks;     /* the live dict {loop: task} of asyncio; NULL from 3.14 on */
     PyObject *swap_current_task; /* _asyncio._swap_current_task; NULL before 3.14 */
     PyObject *faces;             /* {subclass of Future or Task: class shown as __class__} */
@@ -166,31 +166,40 @@ typedef struct fl_state {
 
 extern struct PyModuleDef fl_module;
 
-/* The state of the module that made `type` or one of its bases. */
+/* The module's own memory holds a pointer to the state, NULL before it was made. */
+static inline fl_state *
+fl_state_of_module(PyObject *module)
+{
+    return *(fl_state **)PyModule_GetState(module);
+}
+
+/* The state of the module that made `type` or one of its bases; NULL with an exception if there is none. */
 static inline fl_state *
 fl_state_of(PyTypeObject *type)
 {
     PyObject *module = PyType_GetModuleByDef(type, &fl_module);
-    return module == NULL ? NULL : (fl_state *)PyModule_GetState(module);
+    return module == NULL ? NULL : fl_state_of_module(module);
 }
 
-/* An object that keeps a pointer to the state owns a reference to the module: the collector may clear
-   types and module in any order, and the state must outlive the last object's deallocation. */
+/* Objects that keep a pointer to the state count as its users: at the interpreter's end the collector may
+   free the module before them.  They need no reference to the module that it would have to visit. */
 static inline fl_state *
 fl_state_hold(fl_state *state)
 {
-    Py_INCREF(state->module);
+    state->users++;
     return state;
 }
 
 static inline void
 fl_state_release(fl_state *state)
 {
-    Py_DECREF(state->module);
+    if (--state->users == 0) {
+        PyMem_Free(state);
+    }
 }
 
-/* Fill in the strings and imports.  0, or -1 with an exception. */
-int fl_state_init(fl_state *state);
+/* A new state with its strings and imports and one user, or NULL with an exception. */
+fl_state *fl_state_new(void);
 int fl_state_traverse(fl_state *state, visitproc visit, void *arg);
 void fl_state_clear(fl_state *state);
 

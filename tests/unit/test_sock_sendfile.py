@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import socket
+import sys
 
 import pytest
 
@@ -94,29 +95,15 @@ def test_fallback_for_objects_without_a_descriptor(loop, pair, offset, count):
     assert file.tell() == offset + len(expected)
 
 
-def test_fallback_for_a_pipe(loop, pair):
-    reader, writer = os.pipe()
-    os.write(writer, b"through a pipe")
-    os.close(writer)
-    with open(reader, "rb", buffering=0) as file:
-        left, right = pair
-        if not hasattr(file, "seek") or not file.seekable():
-            file = OnlyReads(file)
-        assert send(loop, pair, file) == (14, b"through a pipe")
-
-
 class OnlyReads:
-    """A file-like object with nothing but read()."""
+    """A file-like object that can do nothing but read."""
 
-    def __init__(self, file):
-        self.file = file
-
-    def read(self, size):
-        return self.file.read(size)
+    def __init__(self, data):
+        self.readinto = io.BytesIO(data).readinto
 
 
 def test_fallback_for_an_object_that_only_reads(loop, pair):
-    assert send(loop, pair, OnlyReads(io.BytesIO(DATA))) == (len(DATA), DATA)
+    assert send(loop, pair, OnlyReads(DATA)) == (len(DATA), DATA)
 
 
 def test_fallback_refused(loop, pair):
@@ -124,8 +111,10 @@ def test_fallback_refused(loop, pair):
         run(loop, loop.sock_sendfile(pair[0], io.BytesIO(DATA), fallback=False))
 
 
-def test_kernel_refuses_the_file(loop, pair):
+def test_kernel_refuses_the_file(impl, loop, pair):
     """A socket has a descriptor and is no file: the kernel says so, and nothing has been sent."""
+    if impl.name == "asyncio" and sys.version_info >= (3, 14):
+        pytest.skip("asyncio since Python 3.14 fails in a seek of the socket")
     one, other = socket.socketpair()
     with one, other, one.makefile("rb") as file:
         with pytest.raises(asyncio.SendfileNotAvailableError):

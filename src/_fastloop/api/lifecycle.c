@@ -21,7 +21,8 @@ lifecycle_check_running(LoopObject *self)
     bool another = running != Py_None;
     Py_DECREF(running);
     if (another) {
-        PyErr_SetString(PyExc_RuntimeError, "Cannot run the event loop while another loop is running");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Cannot run the event loop while another loop is running");
         return -1;
     }
     return 0;
@@ -61,8 +62,8 @@ lifecycle_set_hooks(LoopObject *self)
         return -1;
     }
     PyObject *first = PyObject_GetAttrString((PyObject *)self, "_asyncgen_firstiter_hook");
-    PyObject *last = first == NULL ? NULL
-                                   : PyObject_GetAttrString((PyObject *)self, "_asyncgen_finalizer_hook");
+    PyObject *last =
+        first == NULL ? NULL : PyObject_GetAttrString((PyObject *)self, "_asyncgen_finalizer_hook");
     PyObject *result =
         last == NULL ? NULL
                      : PyObject_CallFunctionObjArgs(state->set_asyncgen_hooks, first, last, NULL);
@@ -81,7 +82,8 @@ lifecycle_restore_hooks(LoopObject *self)
         return 0;
     }
     PyObject *args = PySequence_Tuple(hooks);
-    PyObject *result = args == NULL ? NULL : PyObject_CallObject(self->state->set_asyncgen_hooks, args);
+    PyObject *result =
+        args == NULL ? NULL : PyObject_CallObject(self->state->set_asyncgen_hooks, args);
     Py_DECREF(hooks);
     Py_XDECREF(args);
     Py_XDECREF(result);
@@ -126,11 +128,12 @@ lifecycle_leave(LoopObject *self)
 
 /* -- running --------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(Loop_run_forever_doc,
-             "run_forever($self, /)\n--\n\n"
-             "Run until stop() is called.\n\n"
-             "SystemExit and KeyboardInterrupt raised by a callback or a task leave it at once; what\n"
-             "was scheduled stays.  Raises RuntimeError if this or another loop runs in this thread.");
+PyDoc_STRVAR(
+    Loop_run_forever_doc,
+    "run_forever($self, /)\n--\n\n"
+    "Run until stop() is called.\n\n"
+    "SystemExit and KeyboardInterrupt raised by a callback or a task leave it at once; what\n"
+    "was scheduled stays.  Raises RuntimeError if this or another loop runs in this thread.");
 
 static PyObject *
 Loop_run_forever(LoopObject *self, PyObject *Py_UNUSED(ignored))
@@ -223,7 +226,8 @@ static int
 lifecycle_run_for(LoopObject *self, PyObject *future, bool made_here)
 {
     fl_state *state = self->state;
-    if (lifecycle_call_aside(future, state->str_add_done_callback, state->run_until_complete_cb) < 0) {
+    if (lifecycle_call_aside(future, state->str_add_done_callback, state->run_until_complete_cb) <
+        0) {
         return -1;
     }
     PyObject *ran = self->overrides & FL_OVERRIDE_RUN_FOREVER
@@ -234,7 +238,8 @@ lifecycle_run_for(LoopObject *self, PyObject *future, bool made_here)
     if (rc < 0 && made_here) {
         lifecycle_consume_exception(state, future);
     }
-    if (lifecycle_call_aside(future, state->str_remove_done_callback, state->run_until_complete_cb) < 0) {
+    if (lifecycle_call_aside(future, state->str_remove_done_callback,
+                             state->run_until_complete_cb) < 0) {
         return -1;
     }
     return rc;
@@ -363,9 +368,10 @@ Loop_set_origin_tracking(LoopObject *self, PyObject *enabled)
     return truth < 0 || lifecycle_track_origins(self, truth) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(Loop_set_debug_doc,
-             "set_debug($self, enabled, /)\n--\n\n"
-             "Switch debug mode: checks of threads and callbacks, tracebacks of origin, slow callbacks.");
+PyDoc_STRVAR(
+    Loop_set_debug_doc,
+    "set_debug($self, enabled, /)\n--\n\n"
+    "Switch debug mode: checks of threads and callbacks, tracebacks of origin, slow callbacks.");
 
 static PyObject *
 Loop_set_debug(LoopObject *self, PyObject *enabled)
@@ -380,9 +386,10 @@ Loop_set_debug(LoopObject *self, PyObject *enabled)
         Py_RETURN_NONE;
     }
     PyObject *method = PyObject_GetAttrString((PyObject *)self, "_set_coroutine_origin_tracking");
-    PyObject *handle = method == NULL ? NULL
-                                      : PyObject_CallMethod((PyObject *)self, "call_soon_threadsafe",
-                                                            "OO", method, enabled);
+    PyObject *handle =
+        method == NULL
+            ? NULL
+            : PyObject_CallMethod((PyObject *)self, "call_soon_threadsafe", "OO", method, enabled);
     Py_XDECREF(method);
     Py_XDECREF(handle);
     return handle == NULL ? NULL : Py_NewRef(Py_None);

@@ -46,7 +46,8 @@ static int
 loop_find_overrides(LoopObject *self)
 {
     for (unsigned flag = 1; flag <= FL_OVERRIDE_RUN_FOREVER; flag <<= 1) {
-        int differs = override_in_class(self->state, Py_TYPE(self), override_name(self->state, flag));
+        int differs =
+            override_in_class(self->state, Py_TYPE(self), override_name(self->state, flag));
         if (differs < 0) {
             return -1;
         }
@@ -96,7 +97,7 @@ loop_open_descriptors(LoopObject *self)
 static int
 loop_read_debug_mode(LoopObject *self)
 {
-    PyObject *debug = PyObject_CallNoArgs(self->state->is_debug_mode);
+    PyObject *debug = PyObject_CallMethod(self->state->coroutines, "_is_debug_mode", NULL);
     int truth = debug == NULL ? -1 : PyObject_IsTrue(debug);
     Py_XDECREF(debug);
     self->debug = truth > 0;
@@ -129,6 +130,7 @@ BaseLoop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(
     return (PyObject *)self;
 }
 
+/* While the loop runs, everything in its queues is alive with it, however long they are. */
 static int
 loop_traverse_queues(LoopObject *self, visitproc visit, void *arg)
 {
@@ -149,14 +151,14 @@ static int
 BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    if (self->state != NULL) {
-        Py_VISIT(self->state->module);
-    }
     Py_VISIT(self->published);
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
     Py_VISIT(self->saved_hooks);
     Py_VISIT(self->saved_origin_depth);
+    if (self->thread_id != 0) {
+        return 0;
+    }
     int rc = loop_traverse_queues(self, visit, arg);
     return rc != 0 ? rc : fl_watch_traverse(self, visit, arg);
 }
@@ -216,7 +218,7 @@ BaseLoop_get_debug(LoopObject *self, void *Py_UNUSED(closure))
 static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->current_handle == NULL ? Py_None : self->current_handle);
+    return fl_or_none(self->current_handle);
 }
 
 static PyObject *
@@ -241,19 +243,15 @@ static PyMemberDef base_loop_members[] = {
 
 /* -- the type -------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(BaseLoop_doc, "The part of fastloop.Loop that is written in C.");
+PyDoc_STRVAR(BaseLoop_doc, "BaseLoop()\n--\n\n"
+                           "The part of fastloop.Loop that is written in C.");
 
 static PyType_Slot base_loop_slots[] = {
-    {Py_tp_doc, (void *)BaseLoop_doc},
-    {Py_tp_new, BaseLoop_new},
-    {Py_tp_dealloc, BaseLoop_dealloc},
-    {Py_tp_traverse, BaseLoop_traverse},
-    {Py_tp_clear, BaseLoop_clear},
-    {Py_tp_repr, BaseLoop_repr},
-    {Py_tp_setattro, BaseLoop_setattro},
-    {Py_tp_getset, base_loop_getset},
-    {Py_tp_members, base_loop_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)BaseLoop_doc},   {Py_tp_new, BaseLoop_new},
+    {Py_tp_dealloc, BaseLoop_dealloc},   {Py_tp_traverse, BaseLoop_traverse},
+    {Py_tp_clear, BaseLoop_clear},       {Py_tp_repr, BaseLoop_repr},
+    {Py_tp_setattro, BaseLoop_setattro}, {Py_tp_getset, base_loop_getset},
+    {Py_tp_members, base_loop_members},  {0, NULL},
 };
 
 static PyType_Spec base_loop_spec = {

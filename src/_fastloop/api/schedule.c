@@ -15,7 +15,8 @@
 static int
 callback_check_debug(LoopObject *self, PyObject *callback, const char *method)
 {
-    PyObject *result = PyObject_CallMethod((PyObject *)self, "_check_callback", "Os", callback, method);
+    PyObject *result =
+        PyObject_CallMethod((PyObject *)self, "_check_callback", "Os", callback, method);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -53,8 +54,8 @@ schedule_check_count(const char *method, Py_ssize_t nargs, Py_ssize_t required)
     if (nargs >= required) {
         return 0;
     }
-    PyErr_Format(PyExc_TypeError, "%s() takes at least %zd positional argument%s (%zd given)", method,
-                 required, required == 1 ? "" : "s", nargs);
+    PyErr_Format(PyExc_TypeError, "%s() takes at least %zd positional argument%s (%zd given)",
+                 method, required, required == 1 ? "" : "s", nargs);
     return -1;
 }
 
@@ -71,7 +72,8 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
     PyObject *context;
     if (schedule_check_count("call_soon", nargs, 1) < 0 ||
         fl_args_context(self->state, "call_soon", args + nargs, kwnames, &context) < 0 ||
-        fl_loop_check_thread(self) < 0 || schedule_check(self, args[0], "call_soon") < 0) {
+        (!self->direct && fl_loop_check_thread(self) < 0) ||
+        schedule_check(self, args[0], "call_soon") < 0) {
         return NULL;
     }
     return schedule_soon(self, args, nargs, context);
@@ -128,7 +130,8 @@ schedule_seconds(PyObject *number, double *seconds)
 
 /* args: callback, *its arguments */
 static PyObject *
-schedule_at(LoopObject *self, double when, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+schedule_at(LoopObject *self, double when, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *context)
 {
     if (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
         schedule_check(self, args[0], "call_at") < 0) {
@@ -137,11 +140,12 @@ schedule_at(LoopObject *self, double when, PyObject *const *args, Py_ssize_t nar
     return (PyObject *)fl_timers_add(self, when, args[0], args + 1, nargs - 1, context);
 }
 
-PyDoc_STRVAR(Loop_call_at_doc,
-             "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
-             "Call callback(*args) at `when`, seconds on the clock of time(), and return a TimerHandle.\n\n"
-             "A callback never runs early.  Equal times run in the order in which they were scheduled.\n"
-             "Raises ValueError for NaN, which asyncio notices only when it polls.");
+PyDoc_STRVAR(
+    Loop_call_at_doc,
+    "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+    "Call callback(*args) at `when`, seconds on the clock of time(), and return a TimerHandle.\n\n"
+    "A callback never runs early.  Equal times run in the order in which they were scheduled.\n"
+    "Raises ValueError for NaN, which asyncio notices only when it polls.");
 
 static PyObject *
 Loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -216,8 +220,9 @@ Loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     return schedule_at(self, now + delay, args + 1, nargs - 1, context);
 }
 
-PyDoc_STRVAR(Loop_time_doc, "time($self, /)\n--\n\n"
-                            "Return the loop's time in seconds, a float: the system's monotonic clock.");
+PyDoc_STRVAR(Loop_time_doc,
+             "time($self, /)\n--\n\n"
+             "Return the loop's time in seconds, a float: the system's monotonic clock.");
 
 static PyObject *
 Loop_time(LoopObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))

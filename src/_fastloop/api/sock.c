@@ -7,8 +7,8 @@
 
 /* Bind (sock, first, second) and make the call. */
 static PyObject *
-sock_call(LoopObject *self, const fl_sock_op *op, const fl_signature *signature, PyObject *const *args,
-          Py_ssize_t nargs, PyObject *kwnames)
+sock_call(LoopObject *self, const fl_sock_op *op, const fl_signature *signature,
+          PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *given[3] = {NULL};
     if (fl_args_bind(self->state, signature, args, nargs, kwnames, given) < 0) {
@@ -65,16 +65,14 @@ Loop_sock_recvfrom_into(LoopObject *self, PyObject *const *args, Py_ssize_t narg
     return sock_call(self, &fl_sock_recvfrom_into, &signature, args, nargs, kwnames);
 }
 
-PyDoc_STRVAR(Loop_sock_sendall_doc,
-             "sock_sendall($self, sock, data)\n--\n\n"
-             "Coroutine: send all of a bytes-like object.\n\n"
-             "After an error nobody knows how much of it was sent.");
+PyDoc_STRVAR(Loop_sock_sendall_doc, "sock_sendall($self, sock, data)\n--\n\n"
+                                    "Coroutine: send all of a bytes-like object.\n\n"
+                                    "After an error nobody knows how much of it was sent.");
 
 static PyObject *
 Loop_sock_sendall(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const fl_signature signature = {
-        "sock_sendall", 2, 2, 2, {FL_PARAM(sock), FL_PARAM(data)}};
+    static const fl_signature signature = {"sock_sendall", 2, 2, 2, {FL_PARAM(sock), FL_PARAM(data)}};
     return sock_call(self, &fl_sock_sendall, &signature, args, nargs, kwnames);
 }
 

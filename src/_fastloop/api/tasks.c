@@ -2,6 +2,7 @@
 #include "api/methods.h"
 
 #include "py/args.h"
+#include "py/types.h"
 #include "task/task.h"
 
 PyDoc_STRVAR(Loop_create_future_doc, "create_future($self, /)\n--\n\n"
@@ -62,12 +63,13 @@ factory_call_plain(LoopObject *self, PyObject *coro, PyObject *name, PyObject *c
     return factory_name_task(self, task, name);
 }
 
-PyDoc_STRVAR(Loop_create_task_doc,
-             "create_task($self, coro, /, **kwargs)\n--\n\n"
-             "Schedule a coroutine and return its Task.\n\n"
-             "Keywords are name (str) and context (contextvars.Context), from Python 3.13.3 on also\n"
-             "eager_start (bool).  A task factory is called with what asyncio of the running Python\n"
-             "would pass.  Raises RuntimeError if the loop is closed, TypeError if coro is no coroutine.");
+PyDoc_STRVAR(
+    Loop_create_task_doc,
+    "create_task($self, coro, /, **kwargs)\n--\n\n"
+    "Schedule a coroutine and return its Task.\n\n"
+    "Keywords are name (str) and context (contextvars.Context), from Python 3.13.3 on also\n"
+    "eager_start (bool).  A task factory is called with what asyncio of the running Python\n"
+    "would pass.  Raises RuntimeError if the loop is closed, TypeError if coro is no coroutine.");
 
 static PyObject *
 Loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -119,7 +121,7 @@ PyDoc_STRVAR(Loop_get_task_factory_doc, "get_task_factory($self, /)\n--\n\n"
 static PyObject *
 Loop_get_task_factory(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->task_factory == NULL ? Py_None : self->task_factory);
+    return fl_or_none(self->task_factory);
 }
 
 PyMethodDef fl_task_methods[] = {

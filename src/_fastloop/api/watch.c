@@ -10,8 +10,8 @@ watch_add(LoopObject *self, fl_direction direction, const char *method, PyObject
           Py_ssize_t nargs)
 {
     if (nargs < 2) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at least 2 positional arguments (%zd given)", method,
-                     nargs);
+        PyErr_Format(PyExc_TypeError, "%s() takes at least 2 positional arguments (%zd given)",
+                     method, nargs);
         return NULL;
     }
     int fd = fl_loop_check_closed(self) < 0 ? -1 : fl_arg_fd(args[0]);

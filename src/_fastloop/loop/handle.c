@@ -18,7 +18,7 @@ handle_alloc(fl_state *state, PyTypeObject *type)
         return (HandleObject *)PyObject_Init(list->items[--list->len], type);
     }
 #endif
-    return PyObject_GC_New(HandleObject, type);
+    return PyObject_New(HandleObject, type);
 }
 
 static int
@@ -49,10 +49,9 @@ fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject
     if (self == NULL) {
         return NULL;
     }
-    self->state = fl_state_hold(loop->state);
     self->loop = (LoopObject *)Py_NewRef(loop);
     self->callback = Py_NewRef(callback);
-    self->scratch = self->source_tb = self->repr = self->weakrefs = NULL;
+    self->source_tb = self->weakrefs = NULL;
     self->when = 0.0;
     self->cancelled = self->running = self->scheduled = false;
     self->context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
@@ -73,42 +72,12 @@ handle_drop_call(HandleObject *self)
     }
 }
 
-static int
-Handle_traverse(HandleObject *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->state->module);
-    Py_VISIT(self->loop);
-    Py_VISIT(self->context);
-    Py_VISIT(self->callback);
-    for (int i = 0; i < FL_HANDLE_INLINE; i++) {
-        Py_VISIT(self->args[i]);
-    }
-    Py_VISIT(self->source_tb);
-    return 0;
-}
-
-/* Also run when a reference count reaches zero. */
-static int
-Handle_clear(HandleObject *self)
-{
-    if (!self->running) {
-        handle_drop_call(self);
-    }
-    Py_CLEAR(self->context);
-    Py_CLEAR(self->source_tb);
-    Py_CLEAR(self->repr);
-    Py_CLEAR(self->loop);
-    return 0;
-}
-
 static bool
 handle_keep_memory(fl_state *state, HandleObject *self)
 {
 #if FL_HAS_FREELISTS
     fl_freelist *list = &state->free_handles;
-    if (list->len < FL_FREELIST_MAX && state->Handle_type != NULL &&
-        !PyObject_GC_IsFinalized((PyObject *)self)) {
+    if (list->len < FL_FREELIST_MAX && state->Handle_type != NULL) { /* not cleared yet */
         list->items[list->len++] = (PyObject *)self;
         return true;
     }
@@ -120,35 +89,85 @@ static void
 Handle_dealloc(HandleObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    fl_state *state = self->state;
-    PyObject_GC_UnTrack(self);
+    LoopObject *loop = self->loop; /* keeps the module's state while it is needed */
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
-    Handle_clear(self);
-    if (!handle_keep_memory(state, self)) {
-        PyObject_GC_Del(self);
+    handle_drop_call(self);
+    Py_XDECREF(self->context);
+    Py_XDECREF(self->source_tb);
+    if (!handle_keep_memory(loop->state, self)) {
+        PyObject_Free(self);
     }
-    fl_state_release(state);
+    Py_DECREF(loop);
     Py_DECREF(type);
 }
 
 int
-fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg)
+fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 {
-    if (Py_REFCNT(handle) == 1 && !PyObject_GC_IsTracked(handle)) {
-        return Handle_traverse((HandleObject *)handle, visit, arg);
+    HandleObject *self = (HandleObject *)object;
+    if (Py_REFCNT(self) > 1) {
+        return 0;
     }
-    return visit(handle, arg);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->context);
+    Py_VISIT(self->callback);
+    for (int i = 0; i < FL_HANDLE_INLINE; i++) {
+        Py_VISIT(self->args[i]);
+    }
+    Py_VISIT(self->source_tb);
+    return 0;
 }
 
 void
-fl_handle_release(HandleObject *handle)
+fl_handle_release(HandleObject *self)
 {
-    if (Py_REFCNT(handle) > 1 && !PyObject_GC_IsTracked((PyObject *)handle)) {
-        PyObject_GC_Track(handle);
+    if (Py_REFCNT(self) > 1 && !self->cancelled) { /* somebody keeps it: let there be no cycle */
+        handle_drop_call(self);
     }
-    Py_DECREF(handle);
+    Py_DECREF(self);
+}
+
+/* -- cancelling ------------------------------------------------------------------------------------ */
+
+/* In debug mode a cancelled handle still says what it was: its last repr(), or NULL. */
+static PyObject *
+handle_last_words(HandleObject *self)
+{
+    if (!self->loop->debug) {
+        return NULL;
+    }
+    PyObject *text = PyObject_Repr((PyObject *)self);
+    if (text == NULL) {
+        PyErr_Clear(); /* a callback that cannot be described is called cancelled and no more */
+    }
+    return text;
+}
+
+/* Drop callback and arguments of a cancelled handle. */
+static void
+handle_forget_call(HandleObject *self)
+{
+    PyObject *text = handle_last_words(self);
+    handle_drop_call(self);
+    self->args[0] = text;
+}
+
+void
+fl_handle_cancel(HandleObject *self)
+{
+    if (self->cancelled) {
+        return;
+    }
+    self->cancelled = true;
+    if (self->scheduled) {
+        self->loop->timers_cancelled++;
+    }
+    if (!self->running) {
+        handle_forget_call(self);
+    }
 }
 
 /* -- running --------------------------------------------------------------------------------------- */
@@ -169,15 +188,9 @@ fl_run_in_context(LoopObject *loop, PyObject *context, PyObject *callback, PyObj
 static int
 handle_call(HandleObject *self)
 {
-    PyObject *const *args = self->args;
-    size_t nargsf = (size_t)self->nargs;
-    if (nargsf <= FL_HANDLE_INLINE) {
-        nargsf |= PY_VECTORCALL_ARGUMENTS_OFFSET;
-    }
-    else {
-        args = &PyTuple_GET_ITEM(self->args[0], 0);
-    }
-    return fl_run_in_context(self->loop, self->context, self->callback, args, nargsf);
+    bool inlined = self->nargs <= FL_HANDLE_INLINE;
+    PyObject *const *args = inlined ? self->args : &PyTuple_GET_ITEM(self->args[0], 0);
+    return fl_run_in_context(self->loop, self->context, self->callback, args, (size_t)self->nargs);
 }
 
 int
@@ -195,7 +208,7 @@ fl_handle_run(HandleObject *self)
     }
     self->running = nested;
     if (self->cancelled && !nested) {
-        handle_drop_call(self);
+        handle_forget_call(self);
     }
     return rc;
 }
@@ -215,7 +228,7 @@ handle_run_ready(LoopObject *Py_UNUSED(loop), PyObject *item)
 static PyObject *
 handle_args_tuple(HandleObject *self)
 {
-    if (self->nargs > FL_HANDLE_INLINE && self->args[0] != NULL) {
+    if (self->nargs > FL_HANDLE_INLINE && self->callback != NULL) {
         return Py_NewRef(self->args[0]);
     }
     Py_ssize_t n = self->callback == NULL ? 0 : self->nargs;
@@ -235,8 +248,8 @@ handle_describe_call(HandleObject *self)
         return NULL;
     }
     PyObject *callback = self->callback == NULL ? Py_None : self->callback;
-    PyObject *text =
-        PyObject_CallFunctionObjArgs(self->state->format_callback_source, callback, args, NULL);
+    PyObject *text = PyObject_CallFunctionObjArgs(self->loop->state->format_callback_source,
+                                                  callback, args, NULL);
     Py_DECREF(args);
     return text;
 }
@@ -251,7 +264,7 @@ handle_error_context(HandleObject *self, PyObject *exc)
     PyObject *message = PyUnicode_FromFormat("Exception in callback %U", call);
     Py_DECREF(call);
     PyObject *context = message == NULL ? NULL : PyDict_New();
-    fl_state *state = self->state;
+    fl_state *state = self->loop->state;
     if (context != NULL &&
         (PyDict_SetItem(context, state->str_message, message) < 0 ||
          PyDict_SetItem(context, state->str_exception, exc) < 0 ||
@@ -278,30 +291,10 @@ fl_handle_report(LoopObject *loop, HandleObject *self)
 
 /* -- methods --------------------------------------------------------------------------------------- */
 
-void
-fl_handle_cancel(HandleObject *self)
-{
-    if (self->cancelled) {
-        return;
-    }
-    if (self->loop != NULL && self->loop->debug) {
-        self->repr = PyObject_Repr((PyObject *)self);
-        if (self->repr == NULL) {
-            PyErr_Clear(); /* a callback that cannot be described is described as cancelled only */
-        }
-    }
-    self->cancelled = true;
-    if (self->scheduled) {
-        self->loop->timers_cancelled++;
-    }
-    if (!self->running) {
-        handle_drop_call(self);
-    }
-}
-
-PyDoc_STRVAR(Handle_cancel_doc,
-             "cancel($self, /)\n--\n\n"
-             "Make sure that the callback will not be called any more and drop it with its arguments.");
+PyDoc_STRVAR(
+    Handle_cancel_doc,
+    "cancel($self, /)\n--\n\n"
+    "Make sure that the callback will not be called any more and drop it with its arguments.");
 
 static PyObject *
 Handle_cancel(HandleObject *self, PyObject *Py_UNUSED(ignored))
@@ -325,7 +318,7 @@ PyDoc_STRVAR(Handle_get_context_doc, "get_context($self, /)\n--\n\n"
 static PyObject *
 Handle_get_context(HandleObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->context == NULL ? Py_None : self->context);
+    return fl_or_none(self->context);
 }
 
 PyDoc_STRVAR(Handle_run_doc, "_run($self, /)\n--\n\n"
@@ -337,8 +330,9 @@ Handle_run(HandleObject *self, PyObject *Py_UNUSED(ignored))
     return fl_handle_run(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(Handle_when_doc, "when($self, /)\n--\n\n"
-                              "Return the deadline in seconds on the clock of loop.time(), a float.");
+PyDoc_STRVAR(Handle_when_doc,
+             "when($self, /)\n--\n\n"
+             "Return the deadline in seconds on the clock of loop.time(), a float.");
 
 static PyObject *
 Handle_when(HandleObject *self, PyObject *Py_UNUSED(ignored))
@@ -383,7 +377,7 @@ handle_describe_when(HandleObject *self)
 static bool
 handle_is_timer(HandleObject *self)
 {
-    return Py_TYPE(self) == self->state->TimerHandle_type;
+    return Py_TYPE(self) == self->loop->state->TimerHandle_type;
 }
 
 /* The words of asyncio's Handle.__repr__, in its order. */
@@ -404,8 +398,8 @@ handle_describe(HandleObject *self, PyObject *words)
 static PyObject *
 Handle_repr(HandleObject *self)
 {
-    if (self->repr != NULL) {
-        return Py_NewRef(self->repr);
+    if (self->callback == NULL && self->args[0] != NULL) {
+        return Py_NewRef(self->args[0]);
     }
     PyObject *words = PyList_New(0), *text = NULL;
     PyObject *space = PyUnicode_FromString(" ");
@@ -480,22 +474,16 @@ TimerHandle_richcompare(HandleObject *self, PyObject *other_object, int op)
 /* -- attributes ------------------------------------------------------------------------------------ */
 
 static PyObject *
-object_or_none(PyObject *object)
-{
-    return Py_NewRef(object == NULL ? Py_None : object);
-}
-
-static PyObject *
 Handle_get_class(HandleObject *self, void *Py_UNUSED(closure))
 {
-    fl_state *state = self->state;
+    fl_state *state = self->loop->state;
     return Py_NewRef(handle_is_timer(self) ? state->asyncio_TimerHandle : state->asyncio_Handle);
 }
 
 static PyObject *
 Handle_get_callback(HandleObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->callback);
+    return fl_or_none(self->callback);
 }
 
 static PyObject *
@@ -513,19 +501,19 @@ Handle_get_cancelled(HandleObject *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_loop(HandleObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none((PyObject *)self->loop);
+    return Py_NewRef(self->loop);
 }
 
 static PyObject *
 Handle_get_context_attribute(HandleObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->context);
+    return fl_or_none(self->context);
 }
 
 static PyObject *
 Handle_get_source_traceback(HandleObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->source_tb);
+    return fl_or_none(self->source_tb);
 }
 
 static PyObject *
@@ -589,8 +577,6 @@ PyDoc_STRVAR(TimerHandle_doc, "A callback scheduled for a time, as asyncio.Timer
 static PyType_Slot handle_slots[] = {
     {Py_tp_doc, (void *)Handle_doc},
     {Py_tp_dealloc, Handle_dealloc},
-    {Py_tp_traverse, Handle_traverse},
-    {Py_tp_clear, Handle_clear},
     {Py_tp_repr, Handle_repr},
     {Py_tp_methods, handle_methods},
     {Py_tp_getset, handle_getset},
@@ -601,8 +587,6 @@ static PyType_Slot handle_slots[] = {
 static PyType_Slot timer_slots[] = {
     {Py_tp_doc, (void *)TimerHandle_doc},
     {Py_tp_dealloc, Handle_dealloc},
-    {Py_tp_traverse, Handle_traverse},
-    {Py_tp_clear, Handle_clear},
     {Py_tp_repr, Handle_repr},
     {Py_tp_hash, TimerHandle_hash},
     {Py_tp_richcompare, TimerHandle_richcompare},
@@ -613,8 +597,7 @@ static PyType_Slot timer_slots[] = {
 };
 
 #define HANDLE_FLAGS                                                                               \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |                 \
-     Py_TPFLAGS_IMMUTABLETYPE)
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE)
 
 static PyType_Spec handle_spec = {
     .name = "fastloop.Handle",

@@ -6,27 +6,26 @@
 
 #define FL_HANDLE_INLINE 3 /* arguments kept in the handle itself */
 
-/* One struct serves both types, so that they share a freelist. */
+/* One struct serves both types, so that they share a freelist.  It is kept small: a burst of callbacks
+   costs what touching its handles costs.  The collector does not track handles: the queue that owns one
+   is visited in its place, and a handle that has run lets go of what it referred to. */
 typedef struct {
     PyObject_HEAD
-    fl_state *state;     /* holds the module */
-    LoopObject *loop;    /* owned */
-    PyObject *context;   /* owned */
-    PyObject *callback;  /* owned; NULL once cancelled */
-    PyObject *scratch;   /* the slot before the arguments that a vectorcall may overwrite; always NULL */
-    PyObject *args[FL_HANDLE_INLINE]; /* owned; with nargs > FL_HANDLE_INLINE args[0] is a tuple of all */
-    PyObject *source_tb; /* owned; debug mode: where the handle was made */
-    PyObject *repr;      /* owned; debug mode: repr() before it was cancelled */
+    LoopObject *loop;                 /* owned */
+    PyObject *context;                /* owned */
+    PyObject *callback;               /* owned; NULL once cancelled */
+    PyObject *args[FL_HANDLE_INLINE]; /* owned; with nargs > FL_HANDLE_INLINE args[0] is a tuple of all;
+                                         once cancelled args[0] is the former repr() or NULL */
+    PyObject *source_tb;              /* owned; debug mode: where the handle was made */
     PyObject *weakrefs;
-    double when;         /* TimerHandle: deadline, seconds */
+    double when; /* TimerHandle: deadline, seconds */
     int nargs;
     bool cancelled;
-    bool running;        /* callback and args are in use: cancel() leaves them to the end of the run */
-    bool scheduled;      /* TimerHandle: in the heap */
+    bool running;   /* callback and args are in use: cancel() leaves them to the end of the run */
+    bool scheduled; /* TimerHandle: in the heap */
 } HandleObject;
 
-/* A new handle, not tracked by the collector as long as the loop's queues own it.  context NULL: a copy
-   of the current one.  NULL with an exception on failure. */
+/* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
 HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback,
                             PyObject *const *args, Py_ssize_t nargs, PyObject *context);
 
@@ -37,17 +36,17 @@ int fl_handle_run(HandleObject *handle);
 
 /* Call callback(*args) in context, the loop's current task being none; nargsf as for a vectorcall.
    0, or -1 with whatever was raised. */
-int fl_run_in_context(LoopObject *loop, PyObject *context, PyObject *callback, PyObject *const *args,
-                      size_t nargsf);
+int fl_run_in_context(LoopObject *loop, PyObject *context, PyObject *callback,
+                      PyObject *const *args, size_t nargsf);
 
 /* Give the raised exception of a callback to the exception handler, with handle (or NULL) as its origin.
    0, or -1 with an exception that has to leave run_forever(). */
 int fl_handle_report(LoopObject *loop, HandleObject *handle);
 
-/* Visit what a queue's untracked handle refers to, when the queue is its only owner. */
+/* Visit what a handle in a queue refers to, when the queue is its only owner. */
 int fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg);
 
-/* Let the collector see a handle that left the queues but is still referred to. */
+/* A queue gives up a handle: it will not run (again).  Takes the reference. */
 void fl_handle_release(HandleObject *handle);
 
 /* Add the types to the module state and the run function for FL_READY_HANDLE.  0 or -1. */

@@ -2,23 +2,23 @@
 #ifndef FL_LOOP_LOOP_H
 #define FL_LOOP_LOOP_H
 
+#include "state.h"
 #include "backend/backend.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/ring.h"
-#include "state.h"
 
 #include <stdbool.h>
 
 /* One file descriptor that somebody watches; loop->watches is indexed by descriptor. */
 typedef struct {
     uint32_t generation; /* of the registration in force; events of another are stale */
-    unsigned armed;      /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
+    unsigned armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
                             descriptor was closed behind our back */
     PyObject *target[2]; /* owned: whom readiness concerns, [0] reading and [1] writing: a Handle to run
                             each time, a Future to complete once, or NULL */
-    PyObject *fileobj;   /* owned: the object given to add_reader()/add_writer(), or NULL */
-    PyObject *owner;     /* owned weak reference to the socket for which `armed` is known to hold although
+    PyObject *fileobj; /* owned: the object given to add_reader()/add_writer(), or NULL */
+    PyObject *owner; /* owned weak reference to the socket for which `armed` is known to hold although
                             nobody waits at the moment, or NULL */
 } fl_watch;
 
@@ -32,7 +32,7 @@ enum {
 
 struct fl_loop {
     PyObject_HEAD
-    fl_state *state; /* holds the module; NULL only before tp_new has filled it in */
+    fl_state *state; /* held; NULL only before tp_new has filled it in */
     fl_list link;    /* in state->loops */
 
     /* Work.  Touched by the thread that holds the interpreter lock. */
@@ -63,10 +63,10 @@ struct fl_loop {
     /* The running task as asyncio sees it, published only when it changes; owned, NULL for none. */
     PyObject *published;
 
-    PyObject *task_factory;       /* owned or NULL */
-    PyObject *current_handle;     /* owned: the Handle being run, in debug mode only */
-    PyObject *saved_hooks;        /* owned: asynchronous generator hooks to restore, while running */
-    PyObject *saved_origin_depth; /* owned: while origin_tracked */
+    PyObject *task_factory;   /* owned or NULL */
+    PyObject *current_handle; /* owned: the Handle being run, in debug mode only */
+    PyObject *saved_hooks;    /* owned: asynchronous generator hooks to restore, while running */
+    PyObject *saved_origin_depth;  /* owned: while origin_tracked */
     double slow_callback_duration; /* seconds */
 };
 

@@ -137,11 +137,12 @@ loop_poll(LoopObject *loop, int64_t timeout)
     return n < 0 ? fl_raise_errno(n) : fl_watch_dispatch(loop, events, n);
 }
 
-/* With work ready the kernel is not asked at every turn, but often enough not to starve input. */
+/* With work to do (wait == 0) the kernel is not asked at every turn, but often enough not to starve
+   input. */
 static bool
-loop_poll_is_due(LoopObject *loop, int64_t now)
+loop_poll_is_due(LoopObject *loop, int64_t wait, int64_t now)
 {
-    return fl_ring_len(&loop->ready) == 0 || loop->stopping || ++loop->unpolled >= FL_POLL_TURNS ||
+    return wait != 0 || loop->stopping || ++loop->unpolled >= FL_POLL_TURNS ||
            now - loop->polled >= FL_POLL_NS;
 }
 
@@ -153,9 +154,10 @@ loop_collect(LoopObject *loop)
     if (now == -1 && PyErr_Occurred()) {
         return -1;
     }
-    if (loop_poll_is_due(loop, now)) {
-        bool busy = fl_ring_len(&loop->ready) > 0 || loop->stopping;
-        if (loop_poll(loop, busy ? 0 : fl_timers_wait(loop, now)) < 0) {
+    bool busy = fl_ring_len(&loop->ready) > 0 || loop->stopping;
+    int64_t wait = busy ? 0 : fl_timers_wait(loop, now);
+    if (loop_poll_is_due(loop, wait, now)) {
+        if (loop_poll(loop, wait) < 0) {
             return -1;
         }
         now = fl_loop_clock(loop);

@@ -236,7 +236,8 @@ watch_rebuild(LoopObject *loop, int fd)
     PyObject *result = PyObject_CallMethod(
         loop->state->logger, "warning", "si",
         "file descriptor %d was closed while watched and a duplicate of it is open; "
-        "remove_reader() and remove_writer() belong before close()", fd);
+        "remove_reader() and remove_writer() belong before close()",
+        fd);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

@@ -26,7 +26,8 @@ int fl_watch_find(LoopObject *loop, PyObject *fileobj);
 
 /* Complete future (not taken) once fd, which is sock's, is ready.  The registration outlives the wait,
    so that the next one on the same socket needs no system call.  0, or -1 with an exception. */
-int fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future, PyObject *sock);
+int fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future,
+                  PyObject *sock);
 
 /* Future does not wait for fd any more, if it did. */
 void fl_watch_abandon(LoopObject *loop, int fd, fl_direction direction, PyObject *future);

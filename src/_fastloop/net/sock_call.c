@@ -32,7 +32,6 @@ static int
 SockCall_traverse(SockCallObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->state->module);
     Py_VISIT(self->loop);
     Py_VISIT(self->sock);
     Py_VISIT(self->args[0]);
@@ -93,7 +92,8 @@ SockCall_finalize(SockCallObject *self)
 static void
 SockCall_dealloc(SockCallObject *self)
 {
-    if (!self->started && !self->finished && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+    if (!self->started && !self->finished &&
+        PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
     PyTypeObject *type = Py_TYPE(self);
@@ -304,7 +304,7 @@ SockCall_get_qualname(SockCallObject *self, void *Py_UNUSED(closure))
 static PyObject *
 SockCall_get_await(SockCallObject *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->future == NULL ? Py_None : self->future);
+    return fl_or_none(self->future);
 }
 
 static PyObject *
@@ -355,18 +355,12 @@ static PyGetSetDef sock_call_getset[] = {
 PyDoc_STRVAR(SockCall_doc, "The coroutine of a loop's socket operation.");
 
 static PyType_Slot sock_call_slots[] = {
-    {Py_tp_doc, (void *)SockCall_doc},
-    {Py_tp_dealloc, SockCall_dealloc},
-    {Py_tp_finalize, SockCall_finalize},
-    {Py_tp_traverse, SockCall_traverse},
-    {Py_tp_clear, SockCall_clear},
-    {Py_tp_repr, SockCall_repr},
-    {Py_tp_iternext, SockCall_iternext},
-    {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, SockCall_am_send},
-    {Py_tp_methods, sock_call_methods},
-    {Py_tp_getset, sock_call_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)SockCall_doc},   {Py_tp_dealloc, SockCall_dealloc},
+    {Py_tp_finalize, SockCall_finalize}, {Py_tp_traverse, SockCall_traverse},
+    {Py_tp_clear, SockCall_clear},       {Py_tp_repr, SockCall_repr},
+    {Py_tp_iternext, SockCall_iternext}, {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, SockCall_am_send},      {Py_tp_methods, sock_call_methods},
+    {Py_tp_getset, sock_call_getset},    {0, NULL},
 };
 
 static PyType_Spec sock_call_spec = {

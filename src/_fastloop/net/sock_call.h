@@ -18,7 +18,7 @@ typedef struct {
 
 struct fl_sock_call {
     PyObject_HEAD
-    fl_state *state; /* holds the module */
+    fl_state *state;  /* held */
     LoopObject *loop; /* owned */
     const fl_sock_op *op;
     PyObject *sock;    /* owned */

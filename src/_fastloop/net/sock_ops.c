@@ -135,7 +135,8 @@ send_some_method(SockCallObject *call)
         return -1;
     }
     PyObject *count;
-    int sent = method_outcome(PyObject_CallMethodOneArg(call->sock, call->state->str_send, rest), &count);
+    int sent =
+        method_outcome(PyObject_CallMethodOneArg(call->sock, call->state->str_send, rest), &count);
     Py_DECREF(rest);
     if (sent <= 0) {
         return sent;

@@ -75,8 +75,8 @@ check_required(fl_state *state, const fl_signature *signature, PyObject **out)
 }
 
 int
-fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames, PyObject **out)
+fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const *args,
+             Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
 {
     if (bind_positional(signature, args, nargs, out) < 0) {
         return -1;

@@ -86,6 +86,13 @@ fl_thrown_exception(PyObject *const *args, Py_ssize_t nargs)
         PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", nargs);
         return NULL;
     }
+    if (FL_HAS_THROW_DEPRECATED && nargs > 1 &&
+        PyErr_WarnEx(PyExc_DeprecationWarning,
+                     "the (type, exc, tb) signature of throw() is deprecated, "
+                     "use the single-arg signature instead.",
+                     1) < 0) {
+        return NULL;
+    }
     PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
     if (traceback != NULL && !PyTraceBack_Check(traceback)) {
         PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
@@ -113,8 +120,8 @@ fl_call_soon_method(fl_state *state, PyObject *loop, PyObject *callback, PyObjec
     PyObject *args[5] = {NULL, loop, callback, argument, context};
     size_t nargs = argument == NULL ? 2 : 3;
     args[nargs + 1] = context;
-    PyObject *handle = PyObject_VectorcallMethod(
-        state->str_call_soon, args + 1, nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+    PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, args + 1,
+                                                 nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
     Py_DECREF(kwnames);
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;

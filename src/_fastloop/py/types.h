@@ -4,6 +4,13 @@
 
 #include "state.h"
 
+/* A new reference to an attribute's value, None standing for NULL. */
+static inline PyObject *
+fl_or_none(PyObject *object)
+{
+    return Py_NewRef(object == NULL ? Py_None : object);
+}
+
 /* Make the type, keep it in *slot and add it to the module under `name`.  0, or -1 with an exception. */
 int fl_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, const char *name,
                 PyTypeObject **slot);

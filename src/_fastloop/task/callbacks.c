@@ -81,9 +81,8 @@ entry_push(LoopObject *loop, FutureObject *self, PyObject *entry)
         return fl_loop_push(loop, Py_NewRef(entry), FL_READY_WAKE);
     }
     PyObject *argument = (PyObject *)self;
-    HandleObject *handle =
-        fl_handle_new(loop, self->state->Handle_type, PyTuple_GET_ITEM(entry, 0), &argument, 1,
-                      PyTuple_GET_ITEM(entry, 1));
+    HandleObject *handle = fl_handle_new(loop, self->state->Handle_type, PyTuple_GET_ITEM(entry, 0),
+                                         &argument, 1, PyTuple_GET_ITEM(entry, 1));
     return handle == NULL ? -1 : fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE);
 }
 
@@ -95,7 +94,8 @@ entry_call_soon(FutureObject *self, PyObject *entry)
     if (fn == NULL) {
         return -1;
     }
-    int rc = fl_call_soon_method(self->state, self->loop, fn, (PyObject *)self, entry_context(entry));
+    int rc =
+        fl_call_soon_method(self->state, self->loop, fn, (PyObject *)self, entry_context(entry));
     Py_DECREF(fn);
     return rc;
 }
@@ -167,9 +167,8 @@ callback_report(LoopObject *loop, FutureObject *self, PyObject *entry)
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *argument = (PyObject *)self;
-    HandleObject *handle =
-        fl_handle_new(loop, self->state->Handle_type, PyTuple_GET_ITEM(entry, 0), &argument, 1,
-                      PyTuple_GET_ITEM(entry, 1));
+    HandleObject *handle = fl_handle_new(loop, self->state->Handle_type, PyTuple_GET_ITEM(entry, 0),
+                                         &argument, 1, PyTuple_GET_ITEM(entry, 1));
     PyErr_SetRaisedException(exc);
     if (handle == NULL) {
         return -1;
@@ -190,8 +189,8 @@ fl_callbacks_run_ready(LoopObject *loop, PyObject *item)
     }
     self->callbacks = NULL;
     PyObject *args[] = {NULL, item};
-    int rc = fl_run_in_context(loop, PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0), args + 1,
-                               1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    int rc = fl_run_in_context(loop, PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0),
+                               args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
     if (rc < 0) {
         rc = fl_exception_must_leave() ? -1 : callback_report(loop, self, entry);
     }

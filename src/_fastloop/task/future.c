@@ -41,9 +41,6 @@ int
 fl_future_traverse(FutureObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    if (self->state != NULL) {
-        Py_VISIT(self->state->module);
-    }
     Py_VISIT(self->loop);
     Py_VISIT(self->callbacks);
     Py_VISIT(self->result);
@@ -200,8 +197,8 @@ future_replace_stop_iteration(PyObject *exception)
 static PyObject *
 future_make_exception(PyObject *exception)
 {
-    PyObject *instance = PyExceptionClass_Check(exception) ? PyObject_CallNoArgs(exception)
-                                                           : Py_NewRef(exception);
+    PyObject *instance =
+        PyExceptionClass_Check(exception) ? PyObject_CallNoArgs(exception) : Py_NewRef(exception);
     if (instance == NULL) {
         return NULL;
     }
@@ -299,6 +296,10 @@ int
 fl_future_outcome(FutureObject *self, PyObject **out)
 {
     *out = NULL;
+    if (self->loop == NULL) {
+        PyErr_SetString(self->state->InvalidStateError, "Future object is not initialized.");
+        return -1;
+    }
     if (self->status == FL_CANCELLED) {
         *out = fl_future_make_cancelled_error(self);
         return *out == NULL ? -1 : 0;

@@ -13,7 +13,7 @@ typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
      a list              several of the above */
 #define FL_FUTURE_FIELDS                                                                           \
     PyObject_HEAD                                                                                  \
-    fl_state *state;         /* holds the module */                                                \
+    fl_state *state;         /* held */                                                \
     PyObject *loop;          /* owned; NULL before __init__() */                                   \
     PyObject *callbacks;     /* owned; see above */                                                \
     PyObject *result;        /* owned; FL_FINISHED: the result, or the exception if `failed` */    \
@@ -44,7 +44,8 @@ fl_future_is_exact(fl_state *state, PyObject *object)
 static inline LoopObject *
 fl_future_direct_loop(FutureObject *future)
 {
-    return future->native && ((LoopObject *)future->loop)->direct ? (LoopObject *)future->loop : NULL;
+    return future->native && ((LoopObject *)future->loop)->direct ? (LoopObject *)future->loop
+                                                                  : NULL;
 }
 
 /* A new pending Future of one of our loops, or NULL with an exception. */

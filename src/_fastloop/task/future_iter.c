@@ -6,7 +6,7 @@
 
 typedef struct {
     PyObject_HEAD
-    fl_state *state;      /* holds the module */
+    fl_state *state;      /* held */
     FutureObject *future; /* owned; NULL once finished */
 } FutureIterObject;
 
@@ -45,7 +45,6 @@ static int
 FutureIter_traverse(FutureIterObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->state->module);
     Py_VISIT(self->future);
     return 0;
 }
@@ -62,7 +61,7 @@ future_iter_keep_memory(fl_state *state, FutureIterObject *self)
 {
 #if FL_HAS_FREELISTS
     fl_freelist *list = &state->free_iters;
-    if (list->len < FL_FREELIST_MAX && state->FutureIter_type != NULL) {
+    if (list->len < FL_FREELIST_MAX && state->FutureIter_type == Py_TYPE(self)) {
         list->items[list->len++] = (PyObject *)self;
         return true;
     }
@@ -149,9 +148,8 @@ FutureIter_send(FutureIterObject *self, PyObject *Py_UNUSED(value))
     return result;
 }
 
-PyDoc_STRVAR(FutureIter_throw_doc,
-             "throw($self, type, value=None, traceback=None, /)\n--\n\n"
-             "Raise the exception here; the future is awaited no more.");
+PyDoc_STRVAR(FutureIter_throw_doc, "throw($self, type, value=None, traceback=None, /)\n--\n\n"
+                                   "Raise the exception here; the future is awaited no more.");
 
 static PyObject *
 FutureIter_throw(FutureIterObject *self, PyObject *const *args, Py_ssize_t nargs)

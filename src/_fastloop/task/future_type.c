@@ -75,7 +75,7 @@ static PyObject *
 Future_result(FutureObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *outcome;
-    int rc = fl_future_check_init(self) < 0 ? -1 : fl_future_outcome(self, &outcome);
+    int rc = fl_future_outcome(self, &outcome);
     if (rc != 0) {
         return rc < 0 ? NULL : outcome;
     }
@@ -224,8 +224,9 @@ Future_remove_done_callback(FutureObject *self, PyObject *fn)
 static PyObject *
 Future_repr(FutureObject *self)
 {
-    return fl_future_check_init(self) < 0 ? NULL
-                                          : PyObject_CallOneArg(self->state->future_repr, (PyObject *)self);
+    return fl_future_check_init(self) < 0
+               ? NULL
+               : PyObject_CallOneArg(self->state->future_repr, (PyObject *)self);
 }
 
 /* -- attributes ------------------------------------------------------------------------------------ */
@@ -255,12 +256,6 @@ fl_future_get_class(FutureObject *self, PyTypeObject *exact, PyObject *asyncio_c
         return Py_NewRef(asyncio_class);
     }
     return future_get_face(self->state, Py_TYPE(self), asyncio_class);
-}
-
-static PyObject *
-object_or_none(PyObject *object)
-{
-    return Py_NewRef(object == NULL ? Py_None : object);
 }
 
 static PyObject *
@@ -322,7 +317,7 @@ Future_set_log_traceback(FutureObject *self, PyObject *value, void *Py_UNUSED(cl
 static PyObject *
 Future_get_loop_attribute(FutureObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->loop);
+    return fl_or_none(self->loop);
 }
 
 static PyObject *
@@ -334,25 +329,25 @@ Future_get_callbacks(FutureObject *self, void *Py_UNUSED(closure))
 static PyObject *
 Future_get_result_attribute(FutureObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->failed ? NULL : self->result);
+    return fl_or_none(self->failed ? NULL : self->result);
 }
 
 static PyObject *
 Future_get_exception_attribute(FutureObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->failed ? self->result : NULL);
+    return fl_or_none(self->failed ? self->result : NULL);
 }
 
 static PyObject *
 Future_get_source_traceback(FutureObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->source_tb);
+    return fl_or_none(self->source_tb);
 }
 
 static PyObject *
 Future_get_cancel_message(FutureObject *self, void *Py_UNUSED(closure))
 {
-    return object_or_none(self->cancel_msg);
+    return fl_or_none(self->cancel_msg);
 }
 
 static int
@@ -429,9 +424,10 @@ static PyMemberDef future_members[] = {
     {NULL},
 };
 
-PyDoc_STRVAR(Future_doc, "Future(*, loop=None)\n--\n\n"
-                         "A result that will be there later, as asyncio.Future.\n\n"
-                         "loop is the event loop it belongs to, by default asyncio.get_event_loop().");
+PyDoc_STRVAR(Future_doc,
+             "Future(*, loop=None)\n--\n\n"
+             "A result that will be there later, as asyncio.Future.\n\n"
+             "loop is the event loop it belongs to, by default asyncio.get_event_loop().");
 
 static PyType_Slot future_slots[] = {
     {Py_tp_doc, (void *)Future_doc},
@@ -453,7 +449,8 @@ static PyType_Slot future_slots[] = {
 static PyType_Spec future_spec = {
     .name = "fastloop.Future",
     .basicsize = sizeof(FutureObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = future_slots,
 };
 

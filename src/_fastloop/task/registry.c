@@ -29,7 +29,8 @@ PyObject *
 fl_registry_list(fl_state *state)
 {
     PyObject *tasks = PyList_New(0);
-    for (fl_list *node = state->loops.next; tasks != NULL && node != &state->loops; node = node->next) {
+    for (fl_list *node = state->loops.next; tasks != NULL && node != &state->loops;
+         node = node->next) {
         if (registry_list_loop(FL_LIST_OWNER(node, LoopObject, link), tasks) < 0) {
             Py_CLEAR(tasks);
         }

@@ -122,8 +122,8 @@ task_yielded_ours(TaskObject *self, PyObject *object)
                      object);
     }
     else if (!future->blocking) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "yield was used instead of yield from in task %R with %R", self, object);
+        PyErr_Format(PyExc_RuntimeError, "yield was used instead of yield from in task %R with %R",
+                     self, object);
     }
     else {
         future->blocking = false;
@@ -185,8 +185,8 @@ foreign_await(TaskObject *self, PyObject *future, PyObject *blocking)
                      future);
     }
     else if (awaited == 0) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "yield was used instead of yield from in task %R with %R", self, future);
+        PyErr_Format(PyExc_RuntimeError, "yield was used instead of yield from in task %R with %R",
+                     self, future);
     }
     if (awaited <= 0) {
         return -1;
@@ -220,7 +220,8 @@ static int
 task_yielded_foreign(TaskObject *self, PyObject *object)
 {
     PyObject *blocking;
-    int found = PyObject_GetOptionalAttr(object, self->state->str__asyncio_future_blocking, &blocking);
+    int found =
+        PyObject_GetOptionalAttr(object, self->state->str__asyncio_future_blocking, &blocking);
     if (found == 0 || (found > 0 && blocking == Py_None)) {
         Py_XDECREF(blocking);
         return task_yielded_nonsense(self, object);
@@ -387,10 +388,9 @@ task_report(LoopObject *loop, TaskObject *self, PyObject *(*bind)(TaskObject *))
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *method = bind(self);
-    HandleObject *handle =
-        method == NULL
-            ? NULL
-            : fl_handle_new(loop, self->state->Handle_type, method, NULL, 0, self->context);
+    HandleObject *handle = method == NULL ? NULL
+                                          : fl_handle_new(loop, self->state->Handle_type, method,
+                                                          NULL, 0, self->context);
     Py_XDECREF(method);
     if (handle == NULL) {
         Py_DECREF(exc);

@@ -42,10 +42,10 @@ task_set_name(TaskObject *self, PyObject *name)
 static int
 task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *context, bool eager)
 {
-    self->log_destroy_pending = false; /* a task that could not be made is not missed */
     if (task_check_coroutine(self->state, coro) < 0) {
-        return -1;
+        return -1; /* log_destroy_pending is still false: such a task is not missed */
     }
+    self->log_destroy_pending = true;
     PyObject *owned = fl_arg_given(context) ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (owned == NULL || task_set_name(self, name) < 0) {
         Py_XDECREF(owned);
@@ -54,10 +54,10 @@ task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *context, 
     Py_XSETREF(self->context, owned);
     Py_XSETREF(self->coro, Py_NewRef(coro));
     self->serial = ++self->state->tasks_created;
-    int rc = eager ? fl_task_eager_start(self)
-                   : (fl_task_schedule_step(self) < 0 ? -1 : fl_registry_add(self));
-    self->log_destroy_pending = rc == 0;
-    return rc;
+    if (eager) {
+        return fl_task_eager_start(self);
+    }
+    return fl_task_schedule_step(self) < 0 ? -1 : fl_registry_add(self);
 }
 
 PyObject *
@@ -252,8 +252,9 @@ Task_cancel(TaskObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
 }
 
-PyDoc_STRVAR(Task_cancelling_doc, "cancelling($self, /)\n--\n\n"
-                                  "Return the number of cancel() calls not taken back by uncancel().");
+PyDoc_STRVAR(Task_cancelling_doc,
+             "cancelling($self, /)\n--\n\n"
+             "Return the number of cancel() calls not taken back by uncancel().");
 
 static PyObject *
 Task_cancelling(TaskObject *self, PyObject *Py_UNUSED(ignored))
@@ -306,7 +307,7 @@ PyDoc_STRVAR(Task_get_coro_doc, "get_coro($self, /)\n--\n\n"
 static PyObject *
 Task_get_coro(TaskObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->coro == NULL ? Py_None : self->coro);
+    return fl_or_none(self->coro);
 }
 
 PyDoc_STRVAR(Task_get_context_doc, "get_context($self, /)\n--\n\n"
@@ -315,7 +316,7 @@ PyDoc_STRVAR(Task_get_context_doc, "get_context($self, /)\n--\n\n"
 static PyObject *
 Task_get_context(TaskObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->context == NULL ? Py_None : self->context);
+    return fl_or_none(self->context);
 }
 
 PyObject *
@@ -367,15 +368,13 @@ Task_get_stack(TaskObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
                                         limit == NULL ? Py_None : limit, NULL);
 }
 
-PyDoc_STRVAR(Task_print_stack_doc,
-             "print_stack($self, /, *, limit=None, file=None)\n--\n\n"
-             "Print what get_stack() returns to file, by default sys.stderr.");
+PyDoc_STRVAR(Task_print_stack_doc, "print_stack($self, /, *, limit=None, file=None)\n--\n\n"
+                                   "Print what get_stack() returns to file, by default sys.stderr.");
 
 static PyObject *
 Task_print_stack(TaskObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const fl_signature signature = {
-        "print_stack", 0, 0, 2, {FL_PARAM(limit), FL_PARAM(file)}};
+    static const fl_signature signature = {"print_stack", 0, 0, 2, {FL_PARAM(limit), FL_PARAM(file)}};
     PyObject *given[2];
     if (fl_args_bind(self->state, &signature, args, nargs, kwnames, given) < 0) {
         return NULL;
@@ -411,7 +410,7 @@ Task_get_coro_attribute(TaskObject *self, void *Py_UNUSED(closure))
 static PyObject *
 Task_get_fut_waiter(TaskObject *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->fut_waiter == NULL ? Py_None : self->fut_waiter);
+    return fl_or_none(self->fut_waiter);
 }
 
 static PyObject *
@@ -502,7 +501,8 @@ static PyType_Slot task_slots[] = {
 static PyType_Spec task_spec = {
     .name = "fastloop.Task",
     .basicsize = sizeof(TaskObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = task_slots,
 };
 

@@ -16,9 +16,9 @@ typedef struct {
     PyObject *fut_waiter; /* owned: what it waits for (or just waited for), or NULL */
     PyObject *throw_next; /* owned: thrown into the coroutine by the next step, or NULL */
     uint64_t serial;
-    fl_list link;         /* in the loop's list while pending; unlinked when registered with asyncio */
-    int num_cancels;      /* cancel() calls less uncancel() calls */
-    bool must_cancel;     /* throw CancelledError at the next step */
+    fl_list link;     /* in the loop's list while pending; unlinked when registered with asyncio */
+    int num_cancels;  /* cancel() calls less uncancel() calls */
+    bool must_cancel; /* throw CancelledError at the next step */
     bool log_destroy_pending;
 } TaskObject;
 
