@@ -23,14 +23,21 @@ class SocketMethods:
         Raises OSError if the connection fails, ValueError in debug mode if the socket is blocking.
         """
         self._check_socket(sock)
-        if sock.family in _INET and not _is_literal(sock.family, address):
-            found = await self.getaddrinfo(
-                *address[:2], family=sock.family, type=sock.type, proto=sock.proto
-            )
-            if not found:
-                raise OSError(f"getaddrinfo({address[0]!r}) returned empty list")
-            address = found[0][4]
+        if sock.family in _INET:
+            address = await self._resolve(sock, *address)
         await self._sock_connect_resolved(sock, address)
+
+    async def _resolve(
+        self, sock: socket.socket, host: Any, port: Any, flowinfo: int = 0, scope_id: int = 0
+    ) -> tuple[Any, ...]:
+        """Return the first address for a socket of this kind."""
+        if _is_literal(sock.family, host, port):
+            details = (flowinfo, scope_id) if sock.family == socket.AF_INET6 else ()
+            return (host, port, *details)
+        found = await self.getaddrinfo(host, port, family=sock.family, type=sock.type, proto=sock.proto)
+        if not found:
+            raise OSError(f"getaddrinfo({host!r}) returned empty list")
+        return found[0][4]
 
     def _check_socket(self, sock: socket.socket) -> None:
         _check_ssl_socket(sock)
@@ -108,9 +115,8 @@ class SocketMethods:
         return sent
 
 
-def _is_literal(family: int, address: Any) -> bool:
-    """Whether the address of an IPv4 or IPv6 socket needs no look-up: a numeric host, an int port."""
-    host, port = address[:2]
+def _is_literal(family: int, host: Any, port: Any) -> bool:
+    """Whether an IPv4 or IPv6 address needs no look-up: a numeric host and an int port."""
     if not isinstance(host, str) or not isinstance(port, int) or "%" in host:
         return False
     try:

@@ -7,6 +7,8 @@
 
 /* -- capabilities: what the running asyncio does, by version ------------------------------------- */
 
+/* format_helpers._format_callback_source(debug=): arguments are shown in debug mode only. */
+#define FL_HAS_FORMAT_DEBUG (PY_VERSION_HEX >= 0x030D0000)
 /* Task(eager_start=True) and asyncio.eager_task_factory. */
 #define FL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
 /* set_exception(StopIteration) stores a RuntimeError instead of raising TypeError. */

@@ -45,6 +45,7 @@
     X(coro)                                                                                        \
     X(create_task)                                                                                 \
     X(data)                                                                                        \
+    X(debug)                                                                                       \
     X(delay)                                                                                       \
     X(done)                                                                                        \
     X(eager_start)                                                                                 \

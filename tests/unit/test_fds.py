@@ -1,6 +1,7 @@
 """add_reader(), add_writer() and their removal, on descriptors of every kind and in every state."""
 
 import asyncio
+import io
 import os
 import socket
 import tempfile
@@ -216,7 +217,7 @@ def test_what_names_a_descriptor(loop, turn, pair, kind):
         def fileno(self):
             return left.fileno()
 
-    file = open(left.fileno(), "rb", buffering=0, closefd=False)
+    file = io.FileIO(left.fileno(), closefd=False)
     named = {"descriptor": left.fileno(), "socket": left, "file": file, "object": HasFileno()}[kind]
     seen = []
     right.send(b"x")
@@ -238,7 +239,9 @@ METHODS = {
 
 
 @pytest.mark.parametrize("call", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("fd", [None, "text", 1.5, object(), []], ids=["None", "str", "float", "object", "list"])
+@pytest.mark.parametrize(
+    "fd", [None, "text", 1.5, object(), []], ids=["None", "str", "float", "object", "list"]
+)
 def test_what_names_no_descriptor(loop, call, fd):
     with pytest.raises(ValueError) as raised:
         call(loop, fd)

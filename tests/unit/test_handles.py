@@ -219,7 +219,7 @@ def test_repr_of_various_callbacks(loop, callback, shown):
 
 def test_hash_and_identity_of_handles(loop):
     first, second = loop.call_soon(named_callback), loop.call_soon(named_callback)
-    assert first == first and first != second
+    assert first != second
     assert len({first, second}) == 2
     with pytest.raises(TypeError, match="^'<' not supported between instances of 'Handle' and 'Handle'$"):
         first < second  # noqa: B015
@@ -234,7 +234,7 @@ def test_timers_compare_by_deadline(loop):
 
 def test_equal_timers(loop):
     first, second = loop.call_at(10, named_callback, 1), loop.call_at(10, named_callback, 1)
-    assert first == second and not first != second
+    assert first == second
     assert first <= second and first >= second and not first < second and not first > second
     assert hash(first) == hash(second) == hash(10.0)
 

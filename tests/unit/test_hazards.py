@@ -407,6 +407,33 @@ def test_deep_chain_of_tasks(loop):
     assert loop.run_until_complete(link(2000)) == 2000
 
 
+def test_cancel_down_a_deep_chain(loop, turn):
+    async def link(depth):
+        await (loop.create_task(link(depth - 1)) if depth else loop.create_future())
+
+    task = loop.create_task(link(300))
+    for _ in range(302):
+        turn()
+    task.cancel("all the way")
+    with pytest.raises(asyncio.CancelledError, match="all the way"):
+        loop.run_until_complete(task)
+
+
+def test_cancel_of_tasks_that_wait_for_each_other(loop, turn):
+    tasks = []
+
+    async def waits_for(index):
+        await tasks[index]
+
+    tasks += [loop.create_task(waits_for(1)), loop.create_task(waits_for(0))]
+    turn()
+    with pytest.raises(RecursionError):
+        tasks[0].cancel()
+    for task in tasks:
+        assert not task.done()
+        task._log_destroy_pending = False
+
+
 def test_long_chain_of_done_futures_is_freed(impl, loop):
     """Each future holds the next as its result: dropping the first must not overflow the stack."""
     if impl.name == "asyncio" and (3, 12) <= sys.version_info < (3, 14):

@@ -14,6 +14,10 @@ def debug_loop(loop):
     return loop
 
 
+def work_for_long():
+    time.sleep(0.02)
+
+
 def test_debug_is_off_and_on(loop):
     assert loop.get_debug() is False
     loop.set_debug(True)
@@ -44,7 +48,7 @@ def test_slow_callback_is_logged(debug_loop, caplog):
 
 def test_slow_step_is_logged_as_its_task(debug_loop, caplog):
     async def main():
-        time.sleep(0.02)
+        work_for_long()
 
     debug_loop.slow_callback_duration = 0.01
     debug_loop.run_until_complete(debug_loop.create_task(main(), name="slow"))
@@ -55,7 +59,7 @@ def test_slow_step_is_logged_as_its_task(debug_loop, caplog):
 def test_slow_wakeup_is_logged_as_its_task(debug_loop, caplog):
     async def main():
         await asyncio.sleep(0.001)
-        time.sleep(0.02)
+        work_for_long()
 
     debug_loop.slow_callback_duration = 0.01
     debug_loop.run_until_complete(debug_loop.create_task(main(), name="slow"))
@@ -65,7 +69,7 @@ def test_slow_wakeup_is_logged_as_its_task(debug_loop, caplog):
 
 def test_slow_callback_that_raises_is_logged(debug_loop, caplog):
     def callback():
-        time.sleep(0.02)
+        work_for_long()
         raise LookupError
 
     debug_loop.slow_callback_duration = 0.01

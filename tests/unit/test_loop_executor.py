@@ -113,7 +113,9 @@ def test_shutdown_with_a_timeout(impl, loop):
         pytest.skip("asyncio of Python 3.12.1 waits for the threads all the same")
     release = threading.Event()
     loop.run_in_executor(None, release.wait, 10)
-    with pytest.warns(RuntimeWarning, match="^The executor did not finishing joining its threads within 0.01"):
+    with pytest.warns(
+        RuntimeWarning, match="^The executor did not finishing joining its threads within 0.01"
+    ):
         loop.run_until_complete(loop.shutdown_default_executor(0.01))
     release.set()
 

@@ -250,9 +250,7 @@ def test_run_in_a_thread(impl):
 def test_run_on_one_thread_after_the_other(loop):
     assert loop.run_until_complete(asyncio.sleep(0, 1)) == 1
     results = []
-    thread = threading.Thread(
-        target=lambda: results.append(loop.run_until_complete(asyncio.sleep(0.001, 2)))
-    )
+    thread = threading.Thread(target=lambda: results.append(loop.run_until_complete(asyncio.sleep(0.001, 2))))
     thread.start()
     thread.join()
     assert results == [2]
@@ -301,23 +299,21 @@ def test_close_drops_what_is_scheduled(loop):
     assert [reference() for reference in references] == [None] * 3
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda loop: loop.run_forever(),
-        lambda loop: loop.run_until_complete(loop.create_future()),
-        lambda loop: loop.call_soon(print),
-        lambda loop: loop.call_soon_threadsafe(print),
-        lambda loop: loop.call_later(0, print),
-        lambda loop: loop.call_at(0, print),
-        lambda loop: loop.run_in_executor(None, print),
-        lambda loop: loop.add_reader(0, print),
-        lambda loop: loop.add_writer(0, print),
-        lambda loop: loop.add_signal_handler(10, print),
-    ],
-    ids="run_forever run_until_complete call_soon call_soon_threadsafe call_later call_at run_in_executor "
-    "add_reader add_writer add_signal_handler".split(),
-)
+CLOSED_CALLS = {
+    "run_forever": lambda loop: loop.run_forever(),
+    "run_until_complete": lambda loop: loop.run_until_complete(loop.create_future()),
+    "call_soon": lambda loop: loop.call_soon(print),
+    "call_soon_threadsafe": lambda loop: loop.call_soon_threadsafe(print),
+    "call_later": lambda loop: loop.call_later(0, print),
+    "call_at": lambda loop: loop.call_at(0, print),
+    "run_in_executor": lambda loop: loop.run_in_executor(None, print),
+    "add_reader": lambda loop: loop.add_reader(0, print),
+    "add_writer": lambda loop: loop.add_writer(0, print),
+    "add_signal_handler": lambda loop: loop.add_signal_handler(10, print),
+}
+
+
+@pytest.mark.parametrize("call", CLOSED_CALLS.values(), ids=CLOSED_CALLS)
 def test_method_of_a_closed_loop(loop, call):
     loop.close()
     with pytest.raises(RuntimeError, match=CLOSED):
@@ -366,12 +362,16 @@ def test_repr(impl, loop):
     named.close()
 
 
+def drop(holder):
+    holder.clear()
+    gc.collect()
+
+
 def test_dropped_open(impl):
-    loop = impl.new_event_loop()
-    text = repr(loop)
+    holder = [impl.new_event_loop()]
+    text = repr(holder[0])
     with pytest.warns(ResourceWarning) as caught:
-        del loop
-        gc.collect()
+        drop(holder)
     assert [str(warning.message) for warning in caught] == [f"unclosed event loop {text}"]
 
 
@@ -386,11 +386,10 @@ def test_dropped_closed(impl):
 
 def test_dropped_open_closes_its_descriptors(impl):
     before = set(os.listdir("/proc/self/fd"))
-    loop = impl.new_event_loop()
+    holder = [impl.new_event_loop()]
     assert len(os.listdir("/proc/self/fd")) > len(before)
     with pytest.warns(ResourceWarning):
-        del loop
-        gc.collect()
+        drop(holder)
     assert set(os.listdir("/proc/self/fd")) == before
 
 

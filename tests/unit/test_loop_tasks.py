@@ -113,7 +113,12 @@ def test_task_factory_receives_the_keywords_of_this_python(loop):
 
     loop.run_until_complete(main())
     if KEYWORDS_ARE_PASSED_ON:
-        assert calls[1:] == [{}, {"context": context}, {"name": "named"}, {"name": "both", "context": context}]
+        assert calls[1:] == [
+            {},
+            {"context": context},
+            {"name": "named"},
+            {"name": "both", "context": context},
+        ]
     else:
         assert calls[1:] == [{}, {"context": context}, {}, {"context": context}]
 

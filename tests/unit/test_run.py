@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 
 import pytest
 
@@ -193,14 +194,13 @@ def test_runner_after_close(impl):
         runner.get_loop()
 
 
-def test_isolated_asyncio_test_case(impl):
-    """unittest's test case gives its loop the debug mode and asks it for tasks and cleanup."""
-    import unittest
-
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="unittest takes loop_factory since Python 3.13")
+def test_isolated_test_case(impl):
+    """unittest's test case runs its loop in debug mode, through a runner of its own."""
     seen = []
 
     class Case(unittest.IsolatedAsyncioTestCase):
-        loop_factory = impl.new_event_loop
+        loop_factory = staticmethod(impl.new_event_loop)
 
         async def asyncSetUp(self):
             seen.append("set up")
@@ -213,9 +213,7 @@ def test_isolated_asyncio_test_case(impl):
     result = unittest.TestResult()
     Case("test").run(result)
     assert not result.errors and not result.failures
-    assert seen[0] == "set up"
-    if sys.version_info >= (3, 13):
-        assert issubclass(seen[1], impl.Loop)
+    assert seen[0] == "set up" and issubclass(seen[1], impl.Loop)
 
 
 def test_keyboard_interrupt_in_the_main_task(impl):

@@ -181,7 +181,7 @@ def test_23_repr_of_a_task_over_its_life(loop, turn):
     running = coro.format(state="running")
     assert re.fullmatch(rf"<Task pending name='life' {running}>", repr(task))
     turn()
-    waiting = rf"wait_for=<Future pending cb=\[.*\]>"
+    waiting = r"wait_for=<Future pending cb=\[.*\]>"
     assert re.fullmatch(rf"<Task pending name='life' {running} {waiting}>", repr(task))
     task.cancel()
     waiting = r"wait_for=<Future cancelled>"

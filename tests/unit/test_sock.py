@@ -96,7 +96,9 @@ def test_recv_of_a_negative_count(loop, pair):
         run(loop, loop.sock_recv(pair[0], -1))
 
 
-@pytest.mark.parametrize("make", [bytearray, lambda size: memoryview(bytearray(size))], ids=["bytearray", "view"])
+@pytest.mark.parametrize(
+    "make", [bytearray, lambda size: memoryview(bytearray(size))], ids=["bytearray", "view"]
+)
 def test_recv_into(loop, pair, make):
     left, right = pair
     buffer = make(10)
@@ -369,9 +371,9 @@ def test_blocking_socket_in_debug_mode(loop, call):
 @pytest.mark.parametrize("call", ANY.values(), ids=ANY)
 def test_ssl_socket_is_refused(loop, call):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    with context.wrap_socket(tcp_socket(), server_hostname="x", do_handshake_on_connect=False) as sock:
-        with pytest.raises(TypeError, match="^Socket cannot be of type SSLSocket$"):
-            run(loop, call(loop, sock))
+    sock = context.wrap_socket(tcp_socket(), server_hostname="x", do_handshake_on_connect=False)
+    with sock, pytest.raises(TypeError, match="^Socket cannot be of type SSLSocket$"):
+        run(loop, call(loop, sock))
 
 
 @pytest.mark.parametrize("call", [ANY[name] for name in ANY if name != "sock_sendfile"])

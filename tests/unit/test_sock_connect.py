@@ -50,9 +50,8 @@ def test_accept_of_who_waits_already(loop, listener):
 
 
 def test_accept_on_a_socket_that_does_not_listen(loop):
-    with tcp_socket() as sock:
-        with pytest.raises(OSError, match=r"^\[Errno 22\] Invalid argument$"):
-            run(loop, loop.sock_accept(sock))
+    with tcp_socket() as sock, pytest.raises(OSError, match=r"^\[Errno 22\] Invalid argument$"):
+        run(loop, loop.sock_accept(sock))
 
 
 def test_accept_cancelled(loop, listener):
@@ -93,7 +92,9 @@ def test_connect_resolves_names(loop, listener, monkeypatch):
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda host, port, *args, **kwargs: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))],
+        lambda host, port, *args, **kwargs: [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        ],
     )
     with tcp_socket() as sock:
         run(loop, loop.sock_connect(sock, ("name.invalid", listener.getsockname()[1])))
@@ -114,11 +115,11 @@ def test_connect_to_a_name_unknown(loop, monkeypatch):
 def test_connect_over_ipv6(loop):
     if not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.setblocking(False)
-            run(loop, loop.sock_connect(sock, server.getsockname()[:2]))
-            assert sock.getpeername() == server.getsockname()
+    server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    with server, socket.socket(socket.AF_INET6) as sock:
+        sock.setblocking(False)
+        run(loop, loop.sock_connect(sock, server.getsockname()[:2]))
+        assert sock.getpeername() == server.getsockname()
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
@@ -143,7 +144,9 @@ def test_connect_to_a_path_that_is_not_there(loop, tmp_path):
             run(loop, loop.sock_connect(sock, os.fspath(tmp_path / "missing")))
 
 
-@pytest.mark.parametrize("address", [("127.0.0.1",), "127.0.0.1", 5, None, ("127.0.0.1", 80, 1, 2, 3)], ids=repr)
+@pytest.mark.parametrize(
+    "address", [("127.0.0.1",), "127.0.0.1", 5, None, ("127.0.0.1", 80, 1, 2, 3)], ids=repr
+)
 def test_connect_to_a_bad_address(loop, address):
     with tcp_socket() as sock, pytest.raises((TypeError, ValueError, OSError, IndexError)):
         run(loop, loop.sock_connect(sock, address))

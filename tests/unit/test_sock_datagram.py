@@ -145,7 +145,10 @@ def test_recvfrom_gets_the_refusal_of_an_earlier_send(loop, ends):
 
 def test_sendto_waits_for_room(loop, tmp_path):
     path = os.fspath(tmp_path / "receiver")
-    with datagram_socket(socket.AF_UNIX, path) as receiver, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+    with (
+        datagram_socket(socket.AF_UNIX, path) as receiver,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one,
+    ):
         one.setblocking(False)
         count = 0
         try:
@@ -202,7 +205,10 @@ def test_unix_datagrams_without_an_address(loop):
 def test_datagrams_over_ipv6(loop):
     if not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
-    with datagram_socket(socket.AF_INET6, ("::1", 0)) as one, datagram_socket(socket.AF_INET6, ("::1", 0)) as other:
+    with (
+        datagram_socket(socket.AF_INET6, ("::1", 0)) as one,
+        datagram_socket(socket.AF_INET6, ("::1", 0)) as other,
+    ):
         assert run(loop, loop.sock_sendto(one, b"six", other.getsockname())) == 3
         assert run(loop, loop.sock_recvfrom(other, 10)) == (b"six", one.getsockname())
 

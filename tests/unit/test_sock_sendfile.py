@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import os
 import socket
 import sys
 
@@ -59,7 +58,9 @@ def test_whole_file(loop, pair, file):
     assert file.tell() == len(DATA)
 
 
-@pytest.mark.parametrize("offset, count", [(0, 10), (1000, None), (1000, 500), (1000, len(DATA)), (0, len(DATA))])
+@pytest.mark.parametrize(
+    "offset, count", [(0, 10), (1000, None), (1000, 500), (1000, len(DATA)), (0, len(DATA))]
+)
 def test_part_of_a_file(loop, pair, file, offset, count):
     expected = DATA[offset:] if count is None else DATA[offset : offset + count]
     assert send(loop, pair, file, offset, count) == (len(expected), expected)
@@ -116,15 +117,13 @@ def test_kernel_refuses_the_file(impl, loop, pair):
     if impl.name == "asyncio" and sys.version_info >= (3, 14):
         pytest.skip("asyncio since Python 3.14 fails in a seek of the socket")
     one, other = socket.socketpair()
-    with one, other, one.makefile("rb") as file:
-        with pytest.raises(asyncio.SendfileNotAvailableError):
-            run(loop, loop.sock_sendfile(pair[0], file, 0, 10, fallback=False))
+    with one, other, one.makefile("rb") as file, pytest.raises(asyncio.SendfileNotAvailableError):
+        run(loop, loop.sock_sendfile(pair[0], file, 0, 10, fallback=False))
 
 
 def test_text_file(loop, pair, file):
-    with open(file.name) as text:
-        with pytest.raises(ValueError, match="^file should be opened in binary mode$"):
-            run(loop, loop.sock_sendfile(pair[0], text))
+    with open(file.name) as text, pytest.raises(ValueError, match="^file should be opened in binary mode$"):
+        run(loop, loop.sock_sendfile(pair[0], text))
 
 
 def test_socket_that_is_no_stream(loop, file):
@@ -160,40 +159,43 @@ def test_negative_offset(loop, pair, file):
         run(loop, loop.sock_sendfile(pair[0], file, -1))
 
 
-def test_peer_goes_away(loop, pair, tmp_path):
-    left, right = pair
+@pytest.fixture
+def large_file(tmp_path):
+    """A file that no socket's buffers hold."""
     path = tmp_path / "large"
     path.write_bytes(bytes(20_000_000))
+    with open(path, "rb") as file:
+        yield file
+
+
+def test_peer_goes_away(loop, pair, large_file):
+    left, right = pair
 
     async def main():
-        with open(path, "rb") as file:
-            sending = loop.create_task(loop.sock_sendfile(left, file))
-            await asyncio.sleep(0.002)
-            assert not sending.done()
-            await loop.sock_recv(right, 1000)
-            right.close()
-            with pytest.raises(ConnectionError):
-                await sending
+        sending = loop.create_task(loop.sock_sendfile(left, large_file))
+        await asyncio.sleep(0.002)
+        assert not sending.done()
+        await loop.sock_recv(right, 1000)
+        right.close()
+        with pytest.raises(ConnectionError):
+            await sending
 
     run(loop, main())
     assert loop.remove_writer(left) is False
 
 
-def test_cancelled(loop, pair, tmp_path):
-    left, right = pair
-    path = tmp_path / "large"
-    path.write_bytes(bytes(20_000_000))
+def test_cancelled(loop, pair, large_file):
+    left, _ = pair
 
     async def main():
-        with open(path, "rb") as file:
-            sending = loop.create_task(loop.sock_sendfile(left, file))
-            await asyncio.sleep(0.002)
-            assert not sending.done()
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await sending
-            await asyncio.sleep(0)
-            assert loop.remove_writer(left) is False
+        sending = loop.create_task(loop.sock_sendfile(left, large_file))
+        await asyncio.sleep(0.002)
+        assert not sending.done()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await asyncio.sleep(0)
+        assert loop.remove_writer(left) is False
 
     run(loop, main())
 

@@ -36,27 +36,54 @@ schedule_check(LoopObject *self, PyObject *callback, const char *method)
 
 /* -- call_soon ------------------------------------------------------------------------------------- */
 
-static PyObject *
-schedule_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+/* A scheduling method's call: leading parameters by position or keyword, then the callback's arguments. */
+typedef struct {
+    PyObject *const *args; /* leading parameters and *args, all by position */
+    Py_ssize_t nargs;
+    PyObject *context;   /* NULL for None or none */
+    PyObject *packed[3]; /* where args points when keywords had to be put in place */
+} schedule_call;
+
+/* Leading parameters came by keyword: nothing can follow them by position. */
+static int
+schedule_bind_keywords(fl_state *state, const fl_signature *signature, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames, schedule_call *call)
 {
-    HandleObject *handle =
-        fl_handle_new(self, self->state->Handle_type, args[0], args + 1, nargs - 1, context);
+    PyObject *given[FL_ARGS_MAX];
+    if (fl_args_bind(state, signature, args, nargs, kwnames, given) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < signature->required; i++) {
+        call->packed[i] = given[i];
+    }
+    call->args = call->packed;
+    call->nargs = signature->required;
+    return fl_arg_context(given[signature->required], &call->context);
+}
+
+/* signature: the leading parameters, all required, then context.  0, or -1 with a TypeError. */
+static int
+schedule_bind(fl_state *state, const fl_signature *signature, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *kwnames, schedule_call *call)
+{
+    if (nargs < signature->required) {
+        return schedule_bind_keywords(state, signature, args, nargs, kwnames, call);
+    }
+    call->args = args;
+    call->nargs = nargs;
+    return fl_args_context(state, signature->function, args + nargs, kwnames, &call->context);
+}
+
+static PyObject *
+schedule_soon(LoopObject *self, const schedule_call *call)
+{
+    HandleObject *handle = fl_handle_new(self, self->state->Handle_type, call->args[0],
+                                         call->args + 1, call->nargs - 1, call->context);
     if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
         Py_XDECREF(handle);
         return NULL;
     }
     return (PyObject *)handle;
-}
-
-static int
-schedule_check_count(const char *method, Py_ssize_t nargs, Py_ssize_t required)
-{
-    if (nargs >= required) {
-        return 0;
-    }
-    PyErr_Format(PyExc_TypeError, "%s() takes at least %zd positional argument%s (%zd given)",
-                 method, required, required == 1 ? "" : "s", nargs);
-    return -1;
 }
 
 PyDoc_STRVAR(Loop_call_soon_doc,
@@ -69,14 +96,15 @@ PyDoc_STRVAR(Loop_call_soon_doc,
 static PyObject *
 Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
-    if (schedule_check_count("call_soon", nargs, 1) < 0 ||
-        fl_args_context(self->state, "call_soon", args + nargs, kwnames, &context) < 0 ||
+    static const fl_signature signature = {
+        "call_soon", 1, 1, 2, {FL_PARAM(callback), FL_PARAM(context)}};
+    schedule_call call;
+    if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0 ||
         (!self->direct && fl_loop_check_thread(self) < 0) ||
-        schedule_check(self, args[0], "call_soon") < 0) {
+        schedule_check(self, call.args[0], "call_soon") < 0) {
         return NULL;
     }
-    return schedule_soon(self, args, nargs, context);
+    return schedule_soon(self, &call);
 }
 
 PyDoc_STRVAR(Loop_call_soon_threadsafe_doc,
@@ -87,13 +115,14 @@ static PyObject *
 Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames)
 {
-    PyObject *context;
-    if (schedule_check_count("call_soon_threadsafe", nargs, 1) < 0 ||
-        fl_args_context(self->state, "call_soon_threadsafe", args + nargs, kwnames, &context) < 0 ||
-        schedule_check(self, args[0], "call_soon_threadsafe") < 0) {
+    static const fl_signature signature = {
+        "call_soon_threadsafe", 1, 1, 2, {FL_PARAM(callback), FL_PARAM(context)}};
+    schedule_call call;
+    if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0 ||
+        schedule_check(self, call.args[0], "call_soon_threadsafe") < 0) {
         return NULL;
     }
-    PyObject *handle = schedule_soon(self, args, nargs, context);
+    PyObject *handle = schedule_soon(self, &call);
     fl_loop_wake(self);
     return handle;
 }
@@ -128,16 +157,17 @@ schedule_seconds(PyObject *number, double *seconds)
     return 0;
 }
 
-/* args: callback, *its arguments */
+/* Arrange for a call at `when`; args[0] of the call is the time as given, args[1] the callback. */
 static PyObject *
-schedule_at(LoopObject *self, double when, PyObject *const *args, Py_ssize_t nargs,
-            PyObject *context)
+schedule_at(LoopObject *self, double when, const schedule_call *call)
 {
+    PyObject *callback = call->args[1];
     if (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
-        schedule_check(self, args[0], "call_at") < 0) {
+        schedule_check(self, callback, "call_at") < 0) {
         return NULL;
     }
-    return (PyObject *)fl_timers_add(self, when, args[0], args + 1, nargs - 1, context);
+    return (PyObject *)fl_timers_add(self, when, callback, call->args + 2, call->nargs - 2,
+                                     call->context);
 }
 
 PyDoc_STRVAR(
@@ -150,44 +180,42 @@ PyDoc_STRVAR(
 static PyObject *
 Loop_call_at(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
+    static const fl_signature signature = {
+        "call_at", 2, 2, 3, {FL_PARAM(when), FL_PARAM(callback), FL_PARAM(context)}};
+    schedule_call call;
     double when;
-    if (schedule_check_count("call_at", nargs, 2) < 0 ||
-        fl_args_context(self->state, "call_at", args + nargs, kwnames, &context) < 0) {
+    if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0) {
         return NULL;
     }
-    if (args[0] == Py_None) {
+    if (call.args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
     }
-    if (schedule_seconds(args[0], &when) < 0) {
-        return NULL;
-    }
-    return schedule_at(self, when, args + 1, nargs - 1, context);
+    return schedule_seconds(call.args[0], &when) < 0 ? NULL : schedule_at(self, when, &call);
 }
 
-/* self.call_at(when, …) for a class that overrides it.  args: delay, callback, *its arguments */
+/* self.call_at(when, callback, *args, context=context) for a class that overrides it. */
 static PyObject *
-schedule_at_overridden(LoopObject *self, double when, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames)
+schedule_at_overridden(LoopObject *self, double when, const schedule_call *call)
 {
-    Py_ssize_t total = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
-    PyObject **stack = PyMem_New(PyObject *, total + 1);
+    PyObject *context = call->context == NULL ? Py_None : call->context;
+    PyObject *kwargs = PyDict_New();
+    PyObject *args = PyTuple_New(call->nargs);
+    PyObject *method = PyObject_GetAttr((PyObject *)self, self->state->str_call_at);
     PyObject *deadline = PyFloat_FromDouble(when);
     PyObject *handle = NULL;
-    if (stack != NULL && deadline != NULL) {
-        stack[0] = (PyObject *)self;
-        stack[1] = deadline;
-        for (Py_ssize_t i = 1; i < total; i++) {
-            stack[i + 1] = args[i];
+    if (kwargs != NULL && args != NULL && method != NULL && deadline != NULL &&
+        PyDict_SetItem(kwargs, self->state->str_context, context) == 0) {
+        PyTuple_SET_ITEM(args, 0, Py_NewRef(deadline));
+        for (Py_ssize_t i = 1; i < call->nargs; i++) {
+            PyTuple_SET_ITEM(args, i, Py_NewRef(call->args[i]));
         }
-        handle = PyObject_VectorcallMethod(self->state->str_call_at, stack, nargs + 1, kwnames);
+        handle = PyObject_Call(method, args, kwargs);
     }
-    else if (stack == NULL) {
-        PyErr_NoMemory();
-    }
+    Py_XDECREF(kwargs);
+    Py_XDECREF(args);
+    Py_XDECREF(method);
     Py_XDECREF(deadline);
-    PyMem_Free(stack);
     return handle;
 }
 
@@ -200,24 +228,23 @@ PyDoc_STRVAR(Loop_call_later_doc,
 static PyObject *
 Loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
+    static const fl_signature signature = {
+        "call_later", 2, 2, 3, {FL_PARAM(delay), FL_PARAM(callback), FL_PARAM(context)}};
+    schedule_call call;
     double delay;
-    if (schedule_check_count("call_later", nargs, 2) < 0 ||
-        fl_args_context(self->state, "call_later", args + nargs, kwnames, &context) < 0) {
+    if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0) {
         return NULL;
     }
-    if (args[0] == Py_None) {
+    if (call.args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
     }
-    double now = schedule_seconds(args[0], &delay) < 0 ? -1.0 : schedule_now(self);
+    double now = schedule_seconds(call.args[0], &delay) < 0 ? -1.0 : schedule_now(self);
     if (now == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    if (self->overrides & FL_OVERRIDE_CALL_AT) {
-        return schedule_at_overridden(self, now + delay, args, nargs, kwnames);
-    }
-    return schedule_at(self, now + delay, args + 1, nargs - 1, context);
+    return self->overrides & FL_OVERRIDE_CALL_AT ? schedule_at_overridden(self, now + delay, &call)
+                                                 : schedule_at(self, now + delay, &call);
 }
 
 PyDoc_STRVAR(Loop_time_doc,

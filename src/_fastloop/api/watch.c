@@ -20,7 +20,11 @@ watch_add(LoopObject *self, fl_direction direction, const char *method, PyObject
     }
     HandleObject *handle =
         fl_handle_new(self, self->state->Handle_type, args[1], args + 2, nargs - 2, NULL);
-    if (handle == NULL || fl_watch_add(self, fd, direction, (PyObject *)handle, args[0]) < 0) {
+    if (handle == NULL) {
+        return NULL;
+    }
+    handle->watching = true;
+    if (fl_watch_add(self, fd, direction, (PyObject *)handle, args[0]) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -13,9 +13,10 @@ typedef struct {
     PyObject_HEAD
     LoopObject *loop;                 /* owned */
     PyObject *context;                /* owned */
-    PyObject *callback;               /* owned; NULL once cancelled */
+    PyObject *callback;               /* owned; NULL once cancelled, or run and kept by somebody */
     PyObject *args[FL_HANDLE_INLINE]; /* owned; with nargs > FL_HANDLE_INLINE args[0] is a tuple of all;
-                                         once cancelled args[0] is the former repr() or NULL */
+                                         without a callback args[0] says what it was: the former
+                                         repr(), its code object, or NULL */
     PyObject *source_tb;              /* owned; debug mode: where the handle was made */
     PyObject *weakrefs;
     double when; /* TimerHandle: deadline, seconds */
@@ -23,11 +24,15 @@ typedef struct {
     bool cancelled;
     bool running;   /* callback and args are in use: cancel() leaves them to the end of the run */
     bool scheduled; /* TimerHandle: in the heap */
+    bool watching;  /* it watches a descriptor, and may run many times */
 } HandleObject;
 
 /* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
 HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback,
                             PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+
+/* tp_dealloc of both types. */
+void fl_handle_dealloc(HandleObject *handle);
 
 void fl_handle_cancel(HandleObject *handle);
 
@@ -48,6 +53,15 @@ int fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg);
 
 /* A queue gives up a handle: it will not run (again).  Takes the reference. */
 void fl_handle_release(HandleObject *handle);
+
+/* The arguments as a new tuple, empty without a callback. */
+PyObject *fl_handle_args(HandleObject *handle);
+
+/* "name(args) at file:line" of a handle with a callback, worded by asyncio. */
+PyObject *fl_handle_describe_call(HandleObject *handle);
+
+/* The work of a FL_READY_HANDLE word. */
+int fl_handle_run_ready(LoopObject *loop, PyObject *item);
 
 /* Add the types to the module state and the run function for FL_READY_HANDLE.  0 or -1. */
 int fl_handle_setup_types(PyObject *module, fl_state *state);

@@ -208,7 +208,12 @@ loop_run_word_debug(LoopObject *loop, uintptr_t word)
         rc = loop_log_slow(loop, item, is_handle, seconds);
     }
     Py_CLEAR(loop->current_handle);
-    Py_DECREF(item);
+    if (is_handle) {
+        fl_handle_release((HandleObject *)item);
+    }
+    else {
+        Py_DECREF(item);
+    }
     return rc;
 }
 

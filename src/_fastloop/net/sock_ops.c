@@ -51,7 +51,7 @@ attempt_recv(SockCallObject *call, PyObject **result)
     if (size == -1 && PyErr_Occurred()) {
         return -1;
     }
-    if (!call->plain || size < 0 || size > RECV_DIRECT_MAX) {
+    if (!call->plain || size <= 0 || size > RECV_DIRECT_MAX) {
         return recv_method(call, result);
     }
     int fd = fl_sock_fileno(call);

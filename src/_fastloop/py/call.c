@@ -68,9 +68,9 @@ thrown_instance(PyObject *type, PyObject *value)
         return Py_NewRef(type);
     }
     if (!PyExceptionClass_Check(type)) {
-        PyErr_Format(PyExc_TypeError,
-                     "exceptions must be classes or instances deriving from BaseException, not %s",
-                     Py_TYPE(type)->tp_name);
+        PyErr_SetString(
+            PyExc_TypeError,
+            "exceptions must be classes deriving BaseException or instances of such a class");
         return NULL;
     }
     if (has_value && PyObject_TypeCheck(value, (PyTypeObject *)type)) {

@@ -167,37 +167,32 @@ foreign_add_wakeup(TaskObject *self, PyObject *future)
     return result == NULL ? -1 : 0;
 }
 
-/* It yielded an object that says whether it is awaited: asyncio's protocol for futures of any kind.
-   0, or -1 with the exception to throw into the coroutine. */
+/* Whether the coroutine did what asyncio's protocol for futures of any kind asks for: 1, 0 with the
+   exception to throw into the coroutine, or -1 with one that the future itself raised. */
 static int
-foreign_await(TaskObject *self, PyObject *future, PyObject *blocking)
+foreign_check(TaskObject *self, PyObject *future, PyObject *blocking)
 {
-    fl_state *state = self->state;
-    PyObject *loop = foreign_loop(state, future);
+    PyObject *loop = foreign_loop(self->state, future);
     if (loop == NULL) {
         return -1;
     }
     bool same_loop = loop == self->loop;
     Py_DECREF(loop);
-    int awaited = same_loop ? PyObject_IsTrue(blocking) : 0;
     if (!same_loop) {
         PyErr_Format(PyExc_RuntimeError, "Task %R got Future %R attached to a different loop", self,
                      future);
+        return 0;
     }
-    else if (awaited == 0) {
+    int awaited = PyObject_IsTrue(blocking);
+    if (awaited == 0) {
         PyErr_Format(PyExc_RuntimeError, "yield was used instead of yield from in task %R with %R",
                      self, future);
     }
-    if (awaited <= 0) {
-        return -1;
-    }
-    if (future == (PyObject *)self) {
+    if (awaited > 0 && future == (PyObject *)self) {
         PyErr_Format(PyExc_RuntimeError, "Task cannot await on itself: %R", self);
-        return -1;
+        return 0;
     }
-    return PyObject_SetAttr(future, state->str__asyncio_future_blocking, Py_False) < 0
-               ? -1
-               : foreign_add_wakeup(self, future);
+    return awaited;
 }
 
 /* It yielded something that is no future at all. */
@@ -216,23 +211,37 @@ task_yielded_nonsense(TaskObject *self, PyObject *object)
     return task_throw_later(self);
 }
 
+/* It yielded an object that says whether it is awaited, whose reference is taken. */
+static int
+task_yielded_future(TaskObject *self, PyObject *future, PyObject *blocking)
+{
+    int awaited = foreign_check(self, future, blocking);
+    if (awaited > 0 &&
+        PyObject_SetAttr(future, self->state->str__asyncio_future_blocking, Py_False) == 0 &&
+        foreign_add_wakeup(self, future) == 0) {
+        return task_wait_for(self, future);
+    }
+    Py_DECREF(future);
+    return awaited == 0 ? task_throw_later(self) : -1;
+}
+
 static int
 task_yielded_foreign(TaskObject *self, PyObject *object)
 {
     PyObject *blocking;
     int found =
         PyObject_GetOptionalAttr(object, self->state->str__asyncio_future_blocking, &blocking);
-    if (found == 0 || (found > 0 && blocking == Py_None)) {
+    if (found < 0) {
+        Py_DECREF(object);
+        return -1;
+    }
+    if (found == 0 || blocking == Py_None) {
         Py_XDECREF(blocking);
         return task_yielded_nonsense(self, object);
     }
-    int rc = found < 0 ? -1 : foreign_await(self, object, blocking);
-    Py_XDECREF(blocking);
-    if (rc == 0) {
-        return task_wait_for(self, object);
-    }
-    Py_DECREF(object);
-    return task_throw_later(self);
+    int rc = task_yielded_future(self, object, blocking);
+    Py_DECREF(blocking);
+    return rc;
 }
 
 /* Act on what the coroutine yielded, whose reference is taken. */
