@@ -1,8 +1,8 @@
 """Where exceptions go that nobody catches, and the complaints of debug mode."""
 
 import traceback
+from asyncio import base_events
 from asyncio.coroutines import iscoroutine
-from asyncio.log import logger
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
@@ -43,7 +43,7 @@ class ErrorMethods:
             if key not in ("message", "exception")
         ]
         exc_info = exception is not None and (type(exception), exception, exception.__traceback__)
-        logger.error("\n".join(lines), exc_info=exc_info)
+        base_events.logger.error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Hand an exception that nobody catches to the exception handler.
@@ -83,7 +83,7 @@ class ErrorMethods:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            logger.error(complaint, exc_info=True)
+            base_events.logger.error(complaint, exc_info=True)
 
     def _check_callback(self, callback: object, method: str) -> None:
         """In debug mode: refuse what cannot be called back, with a TypeError."""

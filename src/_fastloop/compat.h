@@ -11,8 +11,10 @@
 #define FL_HAS_FORMAT_DEBUG (PY_VERSION_HEX >= 0x030D0000)
 /* Task(eager_start=True) and asyncio.eager_task_factory. */
 #define FL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
-/* set_exception(StopIteration) stores a RuntimeError instead of raising TypeError. */
-#define FL_HAS_STOPITERATION_WRAPPED (PY_VERSION_HEX >= 0x030C0000)
+/* Task(context=) must be a Context. */
+#define FL_HAS_CONTEXT_CHECK (PY_VERSION_HEX >= 0x030F0000)
+/* call_soon_threadsafe() returns a handle whose cancel() waits for a callback under way. */
+#define FL_HAS_THREADSAFE_HANDLE (PY_VERSION_HEX >= 0x030E0000)
 /* throw(type, value, traceback) is deprecated. */
 #define FL_HAS_THROW_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
 /* uncancel() down to zero also takes back a cancellation not yet delivered. */

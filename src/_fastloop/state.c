@@ -45,6 +45,7 @@ state_fill(fl_state *state)
     state->users = 1;
     /* 3.13.3 is the first whose create_task() passes all its keywords on to a task factory. */
     state->kwargs_to_factory = Py_Version >= 0x030D0300;
+    state->wraps_stop_iteration = Py_Version >= 0x030C0200;
 #define FL_MAKE(name)                                                                              \
     if (state_intern(&state->str_##name, #name) < 0) {                                             \
         return -1;                                                                                 \

@@ -95,6 +95,7 @@
     X(asyncio_Task, "asyncio.tasks", "Task")                                                       \
     X(asyncio_Handle, "asyncio.events", "Handle")                                                  \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                                        \
+    X(events, "asyncio", "events")                                                                 \
     X(get_event_loop, "asyncio.events", "get_event_loop")                                          \
     X(get_running_loop, "asyncio.events", "_get_running_loop")                                     \
     X(set_running_loop, "asyncio.events", "_set_running_loop")                                     \
@@ -157,10 +158,11 @@ typedef struct fl_state {
     fl_ready_fn run_ready[FL_READY_KINDS];
     /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
     int (*complete_waiter)(PyObject *future);
-    fl_list loops;          /* every live Loop of this interpreter, through LoopObject.link */
-    uint64_t tasks_created; /* for the names Task-1, Task-2 … */
-    int tasks_listed;       /* whether asyncio.all_tasks() sees our own list of tasks */
-    int kwargs_to_factory;  /* whether create_task() hands name= and the like to a task factory */
+    fl_list loops;            /* every live Loop of this interpreter, through LoopObject.link */
+    uint64_t tasks_created;   /* for the names Task-1, Task-2 … */
+    int tasks_listed;         /* whether asyncio.all_tasks() sees our own list of tasks */
+    int wraps_stop_iteration; /* set_exception(StopIteration) stores a RuntimeError */
+    int kwargs_to_factory;    /* whether create_task() hands name= and the like to a task factory */
     fl_freelist free_handles;
     fl_freelist free_iters;
 } fl_state;

@@ -1,10 +1,12 @@
 """add_reader(), add_writer() and their removal, on descriptors of every kind and in every state."""
 
 import asyncio
+import fcntl
 import io
 import os
 import socket
 import tempfile
+import time
 
 import pytest
 
@@ -394,6 +396,60 @@ def test_duplicate_descriptors(loop, turn):
     loop.remove_reader(duplicate)
     os.close(duplicate)
     os.close(writer)
+
+
+def test_number_used_again_while_a_duplicate_lives(impl, loop, turn):
+    """The kernel still reports the old file under the number that a new one has now."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio modifies a registration that is no longer there, and fails")
+    reader, writer = os.pipe()
+    duplicate = os.dup(reader)
+    seen = []
+    loop.add_reader(reader, seen.append, "old")
+    os.write(writer, b"x")
+    os.close(reader)
+    again, other = os.pipe()
+    assert again == reader
+    loop.add_reader(again, seen.append, "new")
+    for _ in range(3):
+        turn()
+    assert seen == []
+    os.write(other, b"x")
+    turn()
+    assert seen == ["new"]
+    loop.remove_reader(again)
+    for descriptor in (again, other, writer, duplicate):
+        os.close(descriptor)
+
+
+def test_closed_descriptor_with_a_duplicate_does_not_keep_the_loop_busy(impl, loop):
+    """Nobody wants its events any more, and the loop cannot unregister it: it must not spin."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio spins")
+    reader, writer = os.pipe()
+    duplicate = os.dup(reader)
+    loop.add_reader(reader, print)
+    os.close(reader)
+    os.write(writer, b"x")
+    assert loop.remove_reader(reader) is True
+    before = time.process_time()
+    loop.run_until_complete(asyncio.sleep(0.1))
+    assert time.process_time() - before < 0.05
+    os.close(writer)
+    os.close(duplicate)
+
+
+def test_high_descriptor(loop, turn):
+    reader, writer = os.pipe()
+    high = fcntl.fcntl(reader, fcntl.F_DUPFD, 800)
+    seen = []
+    loop.add_reader(high, seen.append, "high")
+    os.write(writer, b"x")
+    turn()
+    assert seen == ["high"]
+    assert loop.remove_reader(high) is True
+    for descriptor in (reader, writer, high):
+        os.close(descriptor)
 
 
 def test_close_of_the_loop_removes_all(loop, pair):

@@ -390,6 +390,21 @@ def test_deadline_of_call_later_under_a_clock_of_ones_own(impl):
     loop = Shifted()
     handle = loop.call_later(5, print)
     assert handle.when() - loop.time() == pytest.approx(5, abs=0.5)
+    assert loop.run_until_complete(asyncio.sleep(0.001, "fired")) == "fired"
+    loop.close()
+
+
+def test_clock_that_is_ahead(impl):
+    """Deadlines of a clock that is ahead of the kernel's are still reached."""
+
+    class Ahead(impl.Loop):
+        def time(self):
+            return super().time() + 1000
+
+    loop = Ahead()
+    loop.call_later(20, loop.stop).cancel()
+    loop.call_later(0.001, loop.stop)
+    loop.run_forever()
     loop.close()
 
 

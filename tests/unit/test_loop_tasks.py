@@ -7,7 +7,8 @@ from unittest import mock
 
 import pytest
 
-KEYWORDS_ARE_PASSED_ON = sys.version_info >= (3, 13, 3)
+# Python 3.13.3 passed the name to the factory, 3.13.4 took that back, and 3.14 does it for good.
+NAME_REACHES_THE_FACTORY = sys.version_info >= (3, 14) or sys.version_info[:3] == (3, 13, 3)
 
 
 async def value(result=None):
@@ -112,7 +113,7 @@ def test_task_factory_receives_the_keywords_of_this_python(loop):
         await both
 
     loop.run_until_complete(main())
-    if KEYWORDS_ARE_PASSED_ON:
+    if NAME_REACHES_THE_FACTORY:
         assert calls[1:] == [
             {},
             {"context": context},
@@ -123,7 +124,7 @@ def test_task_factory_receives_the_keywords_of_this_python(loop):
         assert calls[1:] == [{}, {"context": context}, {}, {"context": context}]
 
 
-@pytest.mark.skipif(not KEYWORDS_ARE_PASSED_ON, reason="other keywords reach the factory since Python 3.13.3")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="every keyword reaches the factory since Python 3.14")
 def test_task_factory_receives_any_keyword(loop):
     calls = []
     loop.set_task_factory(lambda loop, coro, **kwargs: calls.append(kwargs) or coro.close())

@@ -1,6 +1,9 @@
 """Random programs of callbacks, futures and tasks leave the same trace on asyncio and on fastloop."""
 
 import asyncio
+import functools
+import itertools
+import sys
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +31,8 @@ ACTIONS = st.tuples(
             "uncancel_task",
             "add_task_callback",
             "spawn",
+            "spawn_stock",
+            "spawn_eagerly",
             "stop",
         ]
     ),
@@ -37,7 +42,10 @@ ACTIONS = st.tuples(
 
 STEPS = st.tuples(
     st.one_of(
-        st.tuples(st.sampled_from(["yield", "await_future", "await_task", "raise"]), st.integers(0, COUNT - 1)),
+        st.tuples(
+            st.sampled_from(["yield", "await_future", "await_task", "gather", "wait", "shield", "raise"]),
+            st.integers(0, COUNT - 1),
+        ),
         st.tuples(st.just("act"), ACTIONS),
     ),
     st.booleans(),
@@ -57,14 +65,18 @@ class World:
         self.scripts = scripts
         self.trace = []
         self.futures = [loop.create_future() for _ in range(COUNT)]
-        self.tasks = []
+        self.tasks = {}
         self.handles = []
+        self.numbers = itertools.count()
         self.callbacks = [self.callback(label) for label in range(COUNT)]
         loop.set_exception_handler(self.report)
-        self.spawn(0)
+        self.spawn(0, loop.create_task)
+        self.task_type = type(self.tasks[0])
 
     def report(self, loop, context):
-        self.trace.append(("reported", type(context.get("exception")).__name__, sorted(context)))
+        # When a future is collected, and so reported, is nobody's business.
+        if "future" not in context:
+            self.trace.append(("reported", type(context["exception"]).__name__, sorted(context)))
 
     def callback(self, label):
         def done(future):
@@ -79,13 +91,18 @@ class World:
 
         return done
 
-    def spawn(self, index):
-        if len(self.tasks) < 3 * COUNT:
-            number = len(self.tasks)
-            self.tasks.append(self.loop.create_task(self.body(number, self.scripts[index])))
+    def spawn(self, index, make):
+        number = next(self.numbers)
+        if number < 3 * COUNT:
+            self.tasks[number] = make(self.body(number, self.scripts[index]))
 
     def task(self, index):
-        return self.tasks[index % len(self.tasks)]
+        return self.tasks[sorted(self.tasks)[index % len(self.tasks)]]
+
+    def older_task(self, number, index):
+        """A task to wait for: older ones only, since those that wait in a circle have a test of their own."""
+        older = [self.tasks[other] for other in sorted(self.tasks) if other < number]
+        return older[index % len(older)] if older else self.futures[index]
 
     def act(self, name, index, label):
         """Do one thing to the loop, and note what it answers or raises."""
@@ -135,7 +152,14 @@ class World:
         self.task(index).add_done_callback(self.callbacks[label])
 
     def act_spawn(self, index, label):
-        self.spawn(index)
+        self.spawn(index, self.loop.create_task)
+
+    def act_spawn_stock(self, index, label):
+        self.spawn(index, functools.partial(asyncio.Task, loop=self.loop))
+
+    def act_spawn_eagerly(self, index, label):
+        eagerly = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+        self.spawn(index, functools.partial(self.task_type, loop=self.loop, **eagerly))
 
     def act_stop(self, index, label):
         self.loop.stop()
@@ -160,9 +184,16 @@ class World:
             return await asyncio.sleep(0)
         if name == "await_future":
             return await self.futures[argument]
-        if name == "await_task" and number:
-            # An older task only: tasks that await each other in a circle have a test of their own.
-            return await self.tasks[argument % number]
+        if name == "await_task":
+            return await self.older_task(number, argument)
+        if name == "gather":
+            return await asyncio.gather(self.futures[argument], self.older_task(number, argument))
+        if name == "wait":
+            awaited = {self.futures[argument], self.older_task(number, argument)}
+            done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            return len(done)
+        if name == "shield":
+            return await asyncio.shield(self.futures[argument])
         if name == "raise":
             raise LookupError(argument)
         if name == "act":
@@ -175,13 +206,12 @@ class World:
 
     def finish(self):
         """Cancel until every task is done: a script may swallow one cancellation at each of its steps."""
-        while not all(task.done() for task in self.tasks):
-            for task in self.tasks:
+        while not all(task.done() for task in self.tasks.values()):
+            for task in self.tasks.values():
                 task.cancel("finish")
             self.turn()
         self.turn()
-        for thing in self.futures + self.tasks:
-            self.trace.append(outcome(thing))
+        self.trace += [outcome(thing) for thing in (*self.futures, *self.tasks.values())]
         self.loop.close()
 
 

@@ -8,6 +8,9 @@ import traceback
 
 import pytest
 
+# The release whose set_exception() stores a RuntimeError in place of a StopIteration.
+WRAPPED_SINCE = (3, 12, 6)
+
 
 def cancelled_error(call):
     with pytest.raises(asyncio.CancelledError) as raised:
@@ -78,7 +81,7 @@ def test_07_message_may_be_any_object(loop):
 def test_12_stop_iteration_as_exception(loop, exception):
     text = "StopIteration interacts badly with generators and cannot be raised into a Future"
     future = loop.create_future()
-    if sys.version_info < (3, 13):
+    if sys.version_info < WRAPPED_SINCE:
         with pytest.raises(TypeError, match=f"^{text}$"):
             future.set_exception(exception)
         assert not future.done()
@@ -96,7 +99,7 @@ def test_12_subclass_of_stop_iteration(loop):
     future = loop.create_future()
     future.set_exception(Special())
     error = future.exception()
-    assert type(error) is (RuntimeError if sys.version_info >= (3, 13) else Special)
+    assert type(error) is (RuntimeError if sys.version_info >= WRAPPED_SINCE else Special)
 
 
 @pytest.mark.parametrize("value", [1, "text", int, None, object()], ids=str)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -263,6 +264,25 @@ def test_plain_handler_that_raises(loop, busy):
     signal.signal(signal.SIGALRM, before)
     # Where the signal strikes decides: inside a callback it is reported, elsewhere it leaves the loop.
     assert [type(error) for error in escaped + reported] == [Raised]
+
+
+def test_interrupted_waits_go_on(loop):
+    """Signals interrupt the loop's waiting again and again; nothing fires early, and nothing is lost."""
+    strikes = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: strikes.append(number))
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        started = loop.time()
+        loop.call_later(0.03, right.send, b"late")
+        assert loop.run_until_complete(loop.sock_recv(left, 10)) == b"late"
+        assert loop.time() - started >= 0.03 and len(strikes) > 5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        left.close()
+        right.close()
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["waiting", "busy"])

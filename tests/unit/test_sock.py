@@ -295,24 +295,6 @@ def test_cancel_after_the_socket_is_closed(loop, pair):
     run(loop, main())
 
 
-def test_second_reader_takes_over(loop, pair):
-    """Two tasks reading one socket are a mistake: as with add_reader(), the later one replaces the first."""
-    left, right = pair
-
-    async def main():
-        first = loop.create_task(loop.sock_recv(left, 10))
-        await asyncio.sleep(0.001)
-        second = loop.create_task(loop.sock_recv(left, 10))
-        await asyncio.sleep(0.001)
-        first.cancel()
-        await asyncio.sleep(0.001)
-        right.send(b"data")
-        assert await second == b"data"
-        assert first.cancelled()
-
-    run(loop, main())
-
-
 def test_many_readers_of_many_sockets(loop):
     pairs = [socket.socketpair() for _ in range(100)]
     for sock in sum(pairs, ()):

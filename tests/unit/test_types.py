@@ -1,6 +1,7 @@
 """The types as others see them: protocols, private names, states, and objects that were never initialised."""
 
 import asyncio
+import contextlib
 import copy
 import gc
 import inspect
@@ -118,6 +119,8 @@ def test_number_of_cancel_requests(impl, loop, task):
     assert task._num_cancels_requested == 1
     task.uncancel()
     assert task._num_cancels_requested == 0
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="who awaits whom is recorded since Python 3.14")

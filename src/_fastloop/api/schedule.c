@@ -58,7 +58,9 @@ schedule_bind_keywords(fl_state *state, const fl_signature *signature, PyObject 
     }
     call->args = call->packed;
     call->nargs = signature->required;
-    return fl_arg_context(given[signature->required], &call->context);
+    PyObject *context = given[signature->required];
+    call->context = fl_arg_given(context) ? context : NULL;
+    return 0;
 }
 
 /* signature: the leading parameters, all required, then context.  0, or -1 with a TypeError. */
@@ -123,7 +125,10 @@ Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     PyObject *handle = schedule_soon(self, &call);
-    fl_loop_wake(self);
+    if (handle != NULL) {
+        ((HandleObject *)handle)->threadsafe = FL_HAS_THREADSAFE_HANDLE;
+        fl_loop_wake(self);
+    }
     return handle;
 }
 

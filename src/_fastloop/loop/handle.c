@@ -50,7 +50,7 @@ fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject
     self->callback = Py_NewRef(callback);
     self->source_tb = self->weakrefs = NULL;
     self->when = 0.0;
-    self->cancelled = self->running = self->scheduled = self->watching = false;
+    self->cancelled = self->running = self->scheduled = self->watching = self->threadsafe = false;
     self->context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (handle_set_args(self, args, nargs) < 0 || self->context == NULL ||
         (loop->debug && (self->source_tb = fl_extract_stack(loop->state)) == NULL)) {
@@ -199,6 +199,58 @@ handle_call(HandleObject *self)
     return fl_run_in_context(self->loop, self->context, self->callback, args, (size_t)self->nargs);
 }
 
+#if FL_HAS_THREADSAFE_HANDLE
+/* A thread that waits for a run to end, on that thread's stack. */
+struct fl_waiter {
+    PyThread_type_lock lock; /* taken; whoever ends the run gives it back */
+    fl_waiter *next;
+};
+
+void
+fl_handle_wait_for_run(HandleObject *self)
+{
+    bool elsewhere = self->loop->thread_id != PyThread_get_thread_ident();
+    if (!self->threadsafe || !self->running || !elsewhere) {
+        return;
+    }
+    fl_waiter waiter = {.lock = PyThread_allocate_lock(), .next = self->waiters};
+    if (waiter.lock == NULL) {
+        return; /* no memory: do not wait */
+    }
+    PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
+    self->waiters = &waiter;
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
+    Py_END_ALLOW_THREADS
+    PyThread_free_lock(waiter.lock);
+}
+
+static void
+handle_end_run(HandleObject *self)
+{
+    if (!self->threadsafe) {
+        return;
+    }
+    fl_waiter *waiter = self->waiters;
+    self->waiters = NULL;
+    while (waiter != NULL) {
+        fl_waiter *next = waiter->next;
+        PyThread_release_lock(waiter->lock);
+        waiter = next;
+    }
+}
+#else
+void
+fl_handle_wait_for_run(HandleObject *Py_UNUSED(self))
+{
+}
+
+static void
+handle_end_run(HandleObject *Py_UNUSED(self))
+{
+}
+#endif
+
 int
 fl_handle_run(HandleObject *self)
 {
@@ -213,6 +265,9 @@ fl_handle_run(HandleObject *self)
         rc = fl_handle_report(self->loop, self);
     }
     self->running = nested;
+    if (!nested) {
+        handle_end_run(self);
+    }
     if (self->cancelled && !nested) {
         handle_forget_call(self);
     }

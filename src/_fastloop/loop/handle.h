@@ -6,6 +6,8 @@
 
 #define FL_HANDLE_INLINE 3 /* arguments kept in the handle itself */
 
+typedef struct fl_waiter fl_waiter;
+
 /* One struct serves both types, so that they share a freelist.  It is kept small: a burst of callbacks
    costs what touching its handles costs.  The collector does not track handles: the queue that owns one
    is visited in its place, and a handle that has run lets go of what it referred to. */
@@ -19,12 +21,16 @@ typedef struct {
                                          repr(), its code object, or NULL */
     PyObject *source_tb;              /* owned; debug mode: where the handle was made */
     PyObject *weakrefs;
-    double when; /* TimerHandle: deadline, seconds */
+    union {
+        double when;        /* TimerHandle: deadline, seconds */
+        fl_waiter *waiters; /* `threadsafe`: threads that wait for the end of the run, or NULL */
+    };
     int nargs;
     bool cancelled;
-    bool running;   /* callback and args are in use: cancel() leaves them to the end of the run */
-    bool scheduled; /* TimerHandle: in the heap */
-    bool watching;  /* it watches a descriptor, and may run many times */
+    bool running;    /* callback and args are in use: cancel() leaves them to the end of the run */
+    bool scheduled;  /* TimerHandle: in the heap */
+    bool threadsafe; /* made by call_soon_threadsafe(): see fl_handle_wait_for_run() */
+    bool watching;   /* it watches a descriptor, and may run many times */
 } HandleObject;
 
 /* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
@@ -35,6 +41,10 @@ HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *call
 void fl_handle_dealloc(HandleObject *handle);
 
 void fl_handle_cancel(HandleObject *handle);
+
+/* From Python 3.14 on asyncio lets whoever cancels a thread-safe handle, or asks whether it is cancelled,
+   from another thread wait while the callback runs.  Releases the interpreter lock while it waits. */
+void fl_handle_wait_for_run(HandleObject *handle);
 
 /* Call the callback in its context.  0, or -1 with an exception that has to leave run_forever(). */
 int fl_handle_run(HandleObject *handle);

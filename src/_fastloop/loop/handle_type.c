@@ -15,6 +15,7 @@ PyDoc_STRVAR(
 static PyObject *
 Handle_cancel(HandleObject *self, PyObject *Py_UNUSED(ignored))
 {
+    fl_handle_wait_for_run(self);
     fl_handle_cancel(self);
     Py_RETURN_NONE;
 }
@@ -25,6 +26,7 @@ PyDoc_STRVAR(Handle_cancelled_doc, "cancelled($self, /)\n--\n\n"
 static PyObject *
 Handle_cancelled(HandleObject *self, PyObject *Py_UNUSED(ignored))
 {
+    fl_handle_wait_for_run(self);
     return PyBool_FromLong(self->cancelled);
 }
 
@@ -219,7 +221,15 @@ static PyObject *
 Handle_get_class(HandleObject *self, void *Py_UNUSED(closure))
 {
     fl_state *state = self->loop->state;
-    return Py_NewRef(handle_is_timer(self) ? state->asyncio_TimerHandle : state->asyncio_Handle);
+    if (handle_is_timer(self)) {
+        return Py_NewRef(state->asyncio_TimerHandle);
+    }
+#if FL_HAS_THREADSAFE_HANDLE
+    if (self->threadsafe) {
+        return PyObject_GetAttrString(state->events, "_ThreadSafeHandle");
+    }
+#endif
+    return Py_NewRef(state->asyncio_Handle);
 }
 
 static PyObject *

@@ -231,14 +231,21 @@ loop_run_ready(LoopObject *loop)
     return 0;
 }
 
+/* One turn: poll when it is due, then run what is ready. */
+static int
+loop_turn(LoopObject *loop)
+{
+    if (fl_loop_check_closed(loop) < 0 || fl_timers_purge(loop) < 0 || loop_collect(loop) < 0) {
+        return -1;
+    }
+    return loop_run_ready(loop);
+}
+
 int
 fl_loop_run(LoopObject *loop)
 {
     do {
-        if (loop->forked) {
-            return fl_loop_check_closed(loop);
-        }
-        if (fl_timers_purge(loop) < 0 || loop_collect(loop) < 0 || loop_run_ready(loop) < 0) {
+        if (loop_turn(loop) < 0) {
             return -1;
         }
     } while (!loop->stopping);

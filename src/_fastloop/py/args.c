@@ -109,17 +109,6 @@ fl_args_bind_tuple(fl_state *state, const fl_signature *signature, PyObject *arg
 }
 
 int
-fl_arg_context(PyObject *argument, PyObject **context)
-{
-    *context = argument == Py_None ? NULL : argument;
-    if (*context != NULL && !PyContext_CheckExact(*context)) {
-        PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %R", *context);
-        return -1;
-    }
-    return 0;
-}
-
-int
 fl_args_context(fl_state *state, const char *function, PyObject *const *kwvalues, PyObject *kwnames,
                 PyObject **context)
 {
@@ -131,7 +120,8 @@ fl_args_context(fl_state *state, const char *function, PyObject *const *kwvalues
     if (fl_args_bind(state, &only_context, kwvalues, 0, kwnames, context) < 0) {
         return -1;
     }
-    return fl_arg_context(*context, context);
+    *context = fl_arg_given(*context) ? *context : NULL;
+    return 0;
 }
 
 int

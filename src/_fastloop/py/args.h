@@ -29,9 +29,6 @@ int fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const
 int fl_args_bind_tuple(fl_state *state, const fl_signature *signature, PyObject *args,
                        PyObject *kwargs, PyObject **out);
 
-/* A context argument: NULL in *context for None or none.  0, or -1 with a TypeError. */
-int fl_arg_context(PyObject *argument, PyObject **context);
-
 /* For callables with *args, context=None: accept no other keyword than context and store it, NULL for
    None or none, in *context (borrowed).  0, or -1 with a TypeError. */
 int fl_args_context(fl_state *state, const char *function, PyObject *const *kwvalues,

@@ -86,7 +86,7 @@ entry_push(LoopObject *loop, FutureObject *self, PyObject *entry)
     return handle == NULL ? -1 : fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE);
 }
 
-/* Queue one entry through the loop's call_soon(). */
+/* Queue one entry through the loop's call_soon(), which may give the future another loop. */
 static int
 entry_call_soon(FutureObject *self, PyObject *entry)
 {
@@ -94,9 +94,12 @@ entry_call_soon(FutureObject *self, PyObject *entry)
     if (fn == NULL) {
         return -1;
     }
-    int rc =
-        fl_call_soon_method(self->state, self->loop, fn, (PyObject *)self, entry_context(entry));
+    PyObject *loop = Py_NewRef(self->loop);
+    PyObject *context = Py_NewRef(entry_context(entry));
+    int rc = fl_call_soon_method(self->state, loop, fn, (PyObject *)self, context);
     Py_DECREF(fn);
+    Py_DECREF(loop);
+    Py_DECREF(context);
     return rc;
 }
 

@@ -161,24 +161,17 @@ fl_future_set_result(FutureObject *self, PyObject *result)
     return fl_callbacks_schedule(self);
 }
 
-/* An exception that cannot travel through a generator. */
-static int
-future_is_stop_iteration(PyObject *exception)
-{
-#if FL_HAS_STOPITERATION_WRAPPED
-    return PyErr_GivenExceptionMatches(exception, PyExc_StopIteration);
-#else
-    return Py_IS_TYPE(exception, (PyTypeObject *)PyExc_StopIteration);
-#endif
-}
-
-/* What asyncio stores in place of a StopIteration, or raises because of it. */
+/* What asyncio stores in place of a StopIteration, whose reference is taken; older ones raise TypeError. */
 static PyObject *
-future_replace_stop_iteration(PyObject *exception)
+future_replace_stop_iteration(fl_state *state, PyObject *exception)
 {
     const char *text =
         "StopIteration interacts badly with generators and cannot be raised into a Future";
-#if FL_HAS_STOPITERATION_WRAPPED
+    if (!state->wraps_stop_iteration) {
+        Py_DECREF(exception);
+        PyErr_SetString(PyExc_TypeError, text);
+        return NULL;
+    }
     PyObject *wrapper = PyObject_CallFunction(PyExc_RuntimeError, "s", text);
     if (wrapper != NULL) {
         PyException_SetCause(wrapper, Py_NewRef(exception));
@@ -186,16 +179,19 @@ future_replace_stop_iteration(PyObject *exception)
     }
     Py_DECREF(exception);
     return wrapper;
-#else
-    Py_DECREF(exception);
-    PyErr_SetString(PyExc_TypeError, text);
-    return NULL;
-#endif
+}
+
+/* An exception that cannot travel through a generator. */
+static int
+future_is_stop_iteration(fl_state *state, PyObject *exception)
+{
+    return state->wraps_stop_iteration ? PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)
+                                       : Py_IS_TYPE(exception, (PyTypeObject *)PyExc_StopIteration);
 }
 
 /* An exception instance from an instance or a class, a new reference. */
 static PyObject *
-future_make_exception(PyObject *exception)
+future_make_exception(fl_state *state, PyObject *exception)
 {
     PyObject *instance =
         PyExceptionClass_Check(exception) ? PyObject_CallNoArgs(exception) : Py_NewRef(exception);
@@ -207,8 +203,8 @@ future_make_exception(PyObject *exception)
         PyErr_SetString(PyExc_TypeError, "invalid exception object");
         return NULL;
     }
-    if (future_is_stop_iteration(instance)) {
-        return future_replace_stop_iteration(instance);
+    if (future_is_stop_iteration(state, instance)) {
+        return future_replace_stop_iteration(state, instance);
     }
     return instance;
 }
@@ -219,7 +215,7 @@ fl_future_set_exception(FutureObject *self, PyObject *exception)
     if (future_check_pending(self) < 0) {
         return -1;
     }
-    PyObject *instance = future_make_exception(exception);
+    PyObject *instance = future_make_exception(self->state, exception);
     if (instance == NULL) {
         return -1;
     }

@@ -20,8 +20,11 @@ fl_task_schedule_step(TaskObject *self)
     if (step == NULL) {
         return -1;
     }
-    int rc = fl_call_soon_method(self->state, self->loop, step, NULL, self->context);
+    PyObject *owner = Py_NewRef(self->loop), *context = Py_NewRef(self->context);
+    int rc = fl_call_soon_method(self->state, owner, step, NULL, context);
     Py_DECREF(step);
+    Py_DECREF(owner);
+    Py_DECREF(context);
     return rc;
 }
 

@@ -38,6 +38,21 @@ task_set_name(TaskObject *self, PyObject *name)
     return 0;
 }
 
+/* The context to run in, a new reference; NULL with an exception. */
+static PyObject *
+task_make_context(PyObject *context)
+{
+    if (!fl_arg_given(context)) {
+        return PyContext_CopyCurrent();
+    }
+    if (FL_HAS_CONTEXT_CHECK && !PyContext_CheckExact(context)) {
+        PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %s",
+                     Py_TYPE(context)->tp_name);
+        return NULL;
+    }
+    return Py_NewRef(context);
+}
+
 /* Fill in the fields of a task whose Future part is ready, and start it.  0, or -1 with an exception. */
 static int
 task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *context, bool eager)
@@ -46,7 +61,7 @@ task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *context, 
         return -1; /* log_destroy_pending is still false: such a task is not missed */
     }
     self->log_destroy_pending = true;
-    PyObject *owned = fl_arg_given(context) ? Py_NewRef(context) : PyContext_CopyCurrent();
+    PyObject *owned = task_make_context(context);
     if (owned == NULL || task_set_name(self, name) < 0) {
         Py_XDECREF(owned);
         return -1;
