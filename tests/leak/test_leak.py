@@ -20,6 +20,7 @@ def growth(implementation, feature):
         env=dict(os.environ, GLIBC_TUNABLES=TUNABLES),
         capture_output=True,
         text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

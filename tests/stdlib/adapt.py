@@ -69,8 +69,13 @@ class Adapter:
     # One method per module that needs it.
 
     def adapt_test_tasks(self):
-        self.drop(*[name for name in vars(self.module) if name.endswith(("_Tests", "_SubclassTests"))
-                    and name != "CTask_Future_Tests"])
+        self.drop(
+            *[
+                name
+                for name in vars(self.module)
+                if name.endswith(("_Tests", "_SubclassTests")) and name != "CTask_Future_Tests"
+            ]
+        )
         Task, Future = self.under_test.Task, self.under_test.Future
         pairs = {
             "Task_Future": (Task, Future),
@@ -87,9 +92,13 @@ class Adapter:
         for name, pair in pairs.items():
             self._task_tests(name, *pair, onto="OnLoop", **self.on_loop())
         self._task_subclass_tests("Task_Future_Subclass", Task, Future, onto="OnLoop", **self.on_loop())
-        self.add("CurrentLoopTests", self.module.BaseCurrentLoopTests, self.utils.TestCase,
-                 current_task=staticmethod(asyncio.current_task),
-                 new_task=lambda case, coro: Task(coro, loop=case.loop))
+        self.add(
+            "CurrentLoopTests",
+            self.module.BaseCurrentLoopTests,
+            self.utils.TestCase,
+            current_task=staticmethod(asyncio.current_task),
+            new_task=lambda case, coro: Task(coro, loop=case.loop),
+        )
 
     def _task_tests(self, name, task, future, onto="Tests", **more):
         all_tasks, current_task = asyncio.all_tasks, asyncio.current_task
@@ -99,8 +108,15 @@ class Adapter:
         bases = [self.module.BaseTaskTests, self.utils.TestCase]
         if (task, future) == (self.under_test.Task, self.under_test.Future):
             bases.insert(1, self.module.SetMethodsTest)
-        return self.add(f"{name}_{onto}", *bases, Task=self.counted(task), Future=self.counted(future),
-                        all_tasks=staticmethod(all_tasks), current_task=staticmethod(current_task), **more)
+        return self.add(
+            f"{name}_{onto}",
+            *bases,
+            Task=self.counted(task),
+            Future=self.counted(future),
+            all_tasks=staticmethod(all_tasks),
+            current_task=staticmethod(current_task),
+            **more,
+        )
 
     def _task_subclass_tests(self, name, task, future, **more):
         cls = self._task_tests(name, task, future, **more)
@@ -111,17 +127,22 @@ class Adapter:
         module, case = self.module, self.utils.TestCase
         Future = self.under_test.Future
         Sub = type("SubFuture", (Future,), {})
-        self.drop(*[name for name in vars(module)
-                    if name.startswith(("C", "Py")) and name.endswith("Tests")])
+        self.drop(*[name for name in vars(module) if name.startswith(("C", "Py")) and name.endswith("Tests")])
         for name, cls in (("Future", Future), ("SubFuture", Sub)):
+
             def new_future(case, cls=cls):
                 self.under_test.count()
                 return cls(loop=case.loop)
 
             for onto, more in (("Tests", {}), ("OnLoop", self.on_loop())):
                 self.add(f"{name}_{onto}", module.BaseFutureTests, case, cls=self.counted(cls), **more)
-                self.add(f"{name}DoneCallback_{onto}", module.BaseFutureDoneCallbackTests, case,
-                         _new_future=new_future, **more)
+                self.add(
+                    f"{name}DoneCallback_{onto}",
+                    module.BaseFutureDoneCallbackTests,
+                    case,
+                    _new_future=new_future,
+                    **more,
+                )
         self.add("CFuture_OnLoop", module.BaseFutureTests, case, cls=futures._CFuture, **self.on_loop())
         self.add("PyFuture_OnLoop", module.BaseFutureTests, case, cls=futures._PyFuture, **self.on_loop())
 
@@ -129,14 +150,17 @@ class Adapter:
             self.under_test.count()
             return Future
 
-        self.add("FutureInheritance_Tests", module.BaseFutureInheritanceTests, case,
-                 _get_future_cls=get_future_cls)
+        self.add(
+            "FutureInheritance_Tests", module.BaseFutureInheritanceTests, case, _get_future_cls=get_future_cls
+        )
 
     def adapt_test_futures2(self):
         """Until 3.11 its cls makes futures, later tasks; both make loops of the right kind already."""
         makes_tasks = issubclass(self.module.CFutureTests.cls, tasks._CTask)
         cls = self.under_test.Task if makes_tasks else self.under_test.Future
-        self.add("FutureTests_", self.module.FutureTests, unittest.IsolatedAsyncioTestCase, cls=self.counted(cls))
+        self.add(
+            "FutureTests_", self.module.FutureTests, unittest.IsolatedAsyncioTestCase, cls=self.counted(cls)
+        )
 
     def adapt_test_eager_task_factory(self):
         module, case, Task = self.module, self.utils.TestCase, self.counted(self.under_test.Task)
@@ -152,6 +176,7 @@ class Adapter:
 
     def adapt_test_pep492(self):
         """The original makes a BaseEventLoop with a mock for a selector."""
+
         def set_up(case):
             super(self.module.BaseTest, case).setUp()
             case.loop = self.under_test.new_loop()
@@ -161,6 +186,7 @@ class Adapter:
 
     def adapt_test_runners(self):
         """The original makes a BaseEventLoop with a mock for a selector, and notes that shutdown_asyncgens ran."""
+
         class RunnerLoop(self.under_test.Loop):
             shutdown_ag_run = False
 

@@ -94,7 +94,11 @@ def select(tests, orders, log):
     done, only = set(orders["done"]), orders["only"]
     for test in tests:
         name = short_id(test)
-        if name in done or (only is not None and name not in only) or not fnmatch.fnmatch(name, orders["match"]):
+        if (
+            name in done
+            or (only is not None and name not in only)
+            or not fnmatch.fnmatch(name, orders["match"])
+        ):
             continue
         reason = reason_to_exclude(name)
         if reason:

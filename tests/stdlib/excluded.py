@@ -6,6 +6,7 @@ _TRANSPORTS = "needs transports or servers, which fastloop does not have yet"
 _SUBPROCESSES = "needs subprocesses, which fastloop does not have yet"
 _PIPES = "needs pipe transports, which fastloop does not have yet"
 _MOCKS = "mocks the private parts of asyncio's own loop"
+_LOGGER = "mocks asyncio.base_events.logger, which only asyncio's own loops log with"
 _WATCHERS = "tests asyncio's child watchers"
 
 EXCLUDED = [
@@ -25,7 +26,10 @@ EXCLUDED = [
     ("test_events.EPollEventLoopTests.test_timeout_rounding", _MOCKS),
     ("test_events.TestServer.*", _TRANSPORTS),
     ("test_events.UnixPipeObjectSupportTests.*", _PIPES),
-    ("test_events.TestPyGetEventLoop.*", "swaps asyncio's C functions of the running loop for its Python ones"),
+    (
+        "test_events.TestPyGetEventLoop.*",
+        "swaps asyncio's C functions of the running loop for its Python ones",
+    ),
     ("test_unix_events.SelectorEventLoopSignalTests.*", _MOCKS),
     ("test_unix_events.SelectorEventLoopUnixSocketTests.*", _TRANSPORTS),
     ("test_unix_events.SelectorEventLoopUnixSockSendfileTests.*", _MOCKS),
@@ -33,7 +37,12 @@ EXCLUDED = [
     ("test_unix_events.TestFork.test_fork_asyncio_subprocess", _SUBPROCESSES),
     ("test_unix_events.*ChildWatcher*", _WATCHERS),
     ("test_unix_events.PolicyTests.*", _WATCHERS),
+    ("test_tasks.*_OnLoop.test_log_destroyed_pending_task", "reads loop._ready, a private queue"),
     ("test_sock_lowlevel.EPollEventLoopTests.test_create_connection_sock*", _TRANSPORTS),
+    ("test_tasks.*_OnLoop.test_error_in_call_soon", _LOGGER),
+    ("test_tasks.*_OnLoop.test_log_destroyed_pending_task", "looks into asyncio's own queue, loop._ready"),
+    ("test_futures.*_OnLoop.test_future_exception_never_retrieved*", _LOGGER),
+    ("test_futures.*_OnLoop.test_tb_logger_exception_unretrieved", _LOGGER),
 ]
 
 

@@ -1,6 +1,6 @@
 """Runs the interpreter's own test.test_asyncio on fastloop: see README.md beside this file.
 
-    python tests/stdlib/run.py [--loop asyncio|fastloop] [--module test_tasks ...] [-k PATTERN] [-v]
+python tests/stdlib/run.py [--loop asyncio|fastloop] [--module test_tasks ...] [-k PATTERN] [-v]
 """
 
 import argparse
@@ -100,15 +100,24 @@ class Module:
                 "timeout": TEST_TIMEOUT,
             }
             with open(stderr, "wb") as file:
-                run_in_own_session([sys.executable, str(HERE / "child.py"), self.name, json.dumps(orders)], cwd, file)
+                run_in_own_session(
+                    [sys.executable, str(HERE / "child.py"), self.name, json.dumps(orders)], cwd, file
+                )
             ended, running = read_log(log, results)
             return ended, running, stderr.read_text(errors="replace")[-4000:]
 
 
 def run_in_own_session(command, cwd, output):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONASYNCIODEBUG"}
-    child = subprocess.Popen(command, cwd=cwd, env=dict(env, PYTHONFAULTHANDLER="1"), stdin=subprocess.DEVNULL,
-                             stdout=output, stderr=output, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=dict(env, PYTHONFAULTHANDLER="1"),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
     try:
         child.wait(MODULE_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -162,9 +171,16 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--loop", choices=("asyncio", "fastloop"), default="fastloop")
     parser.add_argument("--module", nargs="+", choices=MODULES, default=MODULES, metavar="MODULE")
-    parser.add_argument("-k", dest="match", default="*", metavar="PATTERN",
-                        help="run the tests whose id, for example test_tasks.Class.test_name, matches")
-    parser.add_argument("-v", dest="verbose", action="store_true", help="name each test that did not pass, and why")
+    parser.add_argument(
+        "-k",
+        dest="match",
+        default="*",
+        metavar="PATTERN",
+        help="run the tests whose id, for example test_tasks.Class.test_name, matches",
+    )
+    parser.add_argument(
+        "-v", dest="verbose", action="store_true", help="name each test that did not pass, and why"
+    )
     return parser.parse_args()
 
 
@@ -181,8 +197,11 @@ def main():
     report_failures(modules)
     totals = collections.Counter({outcome: sum(m.count(outcome) for m in modules) for outcome in COLUMNS})
     flaky = sum(len(module.flaky) for module in modules)
-    print(f"{options.loop} on {platform.python_version()}: "
-          + ", ".join(f"{totals[outcome]} {outcome}" for outcome in COLUMNS) + f", {flaky} flaky")
+    print(
+        f"{options.loop} on {platform.python_version()}: "
+        + ", ".join(f"{totals[outcome]} {outcome}" for outcome in COLUMNS)
+        + f", {flaky} flaky"
+    )
     sys.exit(1 if totals["failed"] or any(module.proves_nothing() for module in modules) else 0)
 
 

@@ -66,6 +66,13 @@ def test_writer_is_called_when_writable(loop, turn, pair):
     assert seen == ["writable"]
 
 
+def test_arguments_by_keyword(loop, pair):
+    left, _ = pair
+    loop.add_reader(fd=left, callback=print)
+    loop.add_writer(fd=left, callback=print)
+    assert loop.remove_reader(fd=left) is True and loop.remove_writer(fd=left) is True
+
+
 def test_writer_waits_for_room(loop, turn, pair):
     left, right = pair
     try:

@@ -393,6 +393,29 @@ def test_dropped_open_closes_its_descriptors(impl):
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+KEYWORDS = {
+    "set_debug": lambda loop: loop.set_debug(enabled=True),
+    "set_exception_handler": lambda loop: loop.set_exception_handler(handler=print),
+    "set_task_factory": lambda loop: loop.set_task_factory(factory=None),
+    "create_task": lambda loop: loop.run_until_complete(loop.create_task(coro=asyncio.sleep(0))),
+    "run_until_complete": lambda loop: loop.run_until_complete(future=asyncio.sleep(0)),
+    "call_exception_handler": lambda loop: loop.call_exception_handler(context={"message": "m"}),
+    "default_exception_handler": lambda loop: loop.default_exception_handler(context={"message": "m"}),
+    "getaddrinfo": lambda loop: loop.getaddrinfo(host="127.0.0.1", port=80).close(),
+    "getnameinfo": lambda loop: loop.getnameinfo(sockaddr=("127.0.0.1", 80), flags=0).close(),
+    "sock_recv": lambda loop: loop.sock_recv(sock=None, n=1).close(),
+    "sock_sendall": lambda loop: loop.sock_sendall(sock=None, data=b"").close(),
+    "sock_sendto": lambda loop: loop.sock_sendto(sock=None, data=b"", address=None).close(),
+    "sock_connect": lambda loop: loop.sock_connect(sock=None, address=None).close(),
+    "sock_accept": lambda loop: loop.sock_accept(sock=None).close(),
+}
+
+
+@pytest.mark.parametrize("call", KEYWORDS.values(), ids=KEYWORDS)
+def test_arguments_by_keyword(loop, call):
+    call(loop)
+
+
 def test_time_is_the_monotonic_clock(loop):
     before = time.monotonic()
     now = loop.time()

@@ -78,6 +78,10 @@ int
 fl_future_init(FutureObject *self, PyObject *loop)
 {
     fl_state *state = self->state;
+    if (FL_HAS_SINGLE_INIT && self->loop != NULL) {
+        PyErr_Format(PyExc_RuntimeError, "%s object is already initialized", Py_TYPE(self)->tp_name);
+        return -1;
+    }
     future_reset(self);
     self->status = FL_PENDING;
     self->failed = self->log_tb = self->blocking = false;

@@ -132,7 +132,9 @@ Task_init(TaskObject *self, PyObject *args, PyObject *kwargs)
     if (fl_args_bind_tuple(self->state, &signature, args, kwargs, given) < 0) {
         return -1;
     }
-    task_reset(self);
+    if (self->loop == NULL || !FL_HAS_SINGLE_INIT) {
+        task_reset(self); /* before the loop, in whose list it stands, may go */
+    }
     if (fl_future_init((FutureObject *)self, given[1]) < 0) {
         return -1;
     }
