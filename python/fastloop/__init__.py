@@ -6,8 +6,8 @@ a loop factory; nothing else changes.
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._fastloop import Future, Handle, Task, TimerHandle
 from ._loop import Loop
@@ -17,7 +17,14 @@ __all__ = ["Future", "Handle", "Loop", "Task", "TimerHandle", "__version__", "ne
 if sys.version_info < (3, 16):
     __all__ += ["EventLoopPolicy", "install"]
 
+if TYPE_CHECKING and sys.version_info < (3, 16):
+    from ._policy import EventLoopPolicy, install
+
 _T = TypeVar("_T")
+if sys.version_info >= (3, 14):
+    _Main: TypeAlias = Awaitable[_T]
+else:
+    _Main: TypeAlias = Coroutine[Any, Any, _T]
 
 
 def new_event_loop() -> Loop:
@@ -26,7 +33,7 @@ def new_event_loop() -> Loop:
 
 
 def run(
-    main: Coroutine[Any, Any, _T],
+    main: _Main[_T],
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
@@ -43,10 +50,12 @@ def run(
         return runner.run(main)
 
 
-def __getattr__(name: str) -> Any:
-    """Policies, which Python 3.16 does not have any more, are loaded when asked for."""
-    if name in ("EventLoopPolicy", "install") and name in __all__:
-        from . import _policy
+if not TYPE_CHECKING:
 
-        return getattr(_policy, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Policies, which Python 3.16 does not have any more, are loaded when asked for."""
+        if name in ("EventLoopPolicy", "install") and name in __all__:
+            from . import _policy
+
+            return getattr(_policy, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,15 +2,15 @@
 
 import traceback
 from asyncio import base_events
-from asyncio.coroutines import iscoroutine
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any
+
+from ._core import CoreLoop
 
 _ORIGINS = {"source_traceback": "Object created at", "handle_traceback": "Handle created at"}
 
 
-class ErrorMethods:
+class ErrorMethods(CoreLoop):
     """The exception handler of a loop."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class ErrorMethods:
             if key not in ("message", "exception")
         ]
         exc_info = exception is not None and (type(exception), exception, exception.__traceback__)
-        base_events.logger.error("\n".join(lines), exc_info=exc_info)
+        base_events.logger.error("\n".join(lines), exc_info=exc_info)  # type: ignore[attr-defined]
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Hand an exception that nobody catches to the exception handler.
@@ -52,11 +52,12 @@ class ErrorMethods:
         protocol, transport, socket, asyncgen, source_traceback, handle_traceback.  What a handler raises
         is logged, but SystemExit and KeyboardInterrupt leave it.
         """
-        if self._exception_handler is None:
+        handler = self._exception_handler
+        if handler is None:
             self._call_default_handler(context, "Exception in default exception handler")
             return
         try:
-            self._call_custom_handler(context)
+            self._call_custom_handler(handler, context)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -66,15 +67,15 @@ class ErrorMethods:
                 "in custom exception handler",
             )
 
-    def _call_custom_handler(self, context: dict[str, Any]) -> None:
+    def _call_custom_handler(self, handler: Callable[..., object], context: dict[str, Any]) -> None:
         """Run the handler in the context of the task or handle that failed, where there is one."""
         origin = context.get("task") or context.get("future") or context.get("handle")
         get_context = getattr(origin, "get_context", None)
-        variables = get_context() if get_context is not None else None
-        if hasattr(variables, "run"):
-            variables.run(self._exception_handler, self, context)
+        run = getattr(get_context(), "run", None) if get_context is not None else None
+        if run is not None:
+            run(handler, self, context)
         else:
-            self._exception_handler(self, context)
+            handler(self, context)
 
     def _call_default_handler(self, context: dict[str, Any], complaint: str) -> None:
         """Call default_exception_handler(), which may be overridden and fail."""
@@ -83,14 +84,7 @@ class ErrorMethods:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            base_events.logger.error(complaint, exc_info=True)
-
-    def _check_callback(self, callback: object, method: str) -> None:
-        """In debug mode: refuse what cannot be called back, with a TypeError."""
-        if iscoroutine(callback) or iscoroutinefunction(callback):
-            raise TypeError(f"coroutines cannot be used with {method}()")
-        if not callable(callback):
-            raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+            base_events.logger.error(complaint, exc_info=True)  # type: ignore[attr-defined]
 
 
 def _describe(key: str, value: Any) -> str:

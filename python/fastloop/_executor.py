@@ -8,10 +8,15 @@ import warnings
 import weakref
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
+
+from ._core import CoreLoop
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 
-class ExecutorMethods:
+class ExecutorMethods(CoreLoop):
     """A loop's executor, the look-ups that run there, and what must be wound down before a loop closes."""
 
     def __init__(self) -> None:
@@ -23,8 +28,8 @@ class ExecutorMethods:
     # -- threads
 
     def run_in_executor(
-        self, executor: concurrent.futures.Executor | None, func: Callable[..., Any], *args: Any
-    ) -> "asyncio.Future[Any]":
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> "asyncio.Future[_T]":
         """Call func(*args) in an executor, None standing for the default one; return a future.
 
         Raises RuntimeError if the loop is closed or its default executor was shut down.
@@ -43,7 +48,9 @@ class ExecutorMethods:
             self._default_executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
         return self._default_executor
 
-    def set_default_executor(self, executor: concurrent.futures.ThreadPoolExecutor) -> None:
+    def set_default_executor(  # type: ignore[override]
+        self, executor: concurrent.futures.ThreadPoolExecutor
+    ) -> None:
         """Use another default executor.  Raises TypeError unless it is a ThreadPoolExecutor."""
         if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")

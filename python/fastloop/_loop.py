@@ -1,9 +1,9 @@
 """fastloop.Loop: the loop written in C, and what is called too rarely to be in C."""
 
-import asyncio
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 from . import _fastloop, _tasks
 from ._errors import ErrorMethods
@@ -17,13 +17,11 @@ os.register_at_fork(after_in_child=_fastloop._after_fork_in_child)
 
 
 class Loop(
-    _fastloop.BaseLoop,
     ErrorMethods,
     ExecutorMethods,
     SignalMethods,
     SocketMethods,
     NetworkMethods,
-    asyncio.AbstractEventLoop,
 ):
     """An event loop with asyncio's interface.  POSIX only.
 
@@ -47,7 +45,11 @@ class Loop(
             self._remove_signal_handlers()
             self._abandon_executor()
 
-    def __del__(self, _warn=warnings.warn, _is_finalizing=sys.is_finalizing) -> None:
+    def __del__(
+        self,
+        _warn: Callable[..., None] = warnings.warn,
+        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
         if not self.is_closed() and not _is_finalizing():
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
             if not self.is_running():

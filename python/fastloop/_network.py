@@ -2,12 +2,14 @@
 
 from typing import Any, NoReturn
 
+from ._core import CoreLoop
+
 
 def _missing(name: str) -> NoReturn:
     raise NotImplementedError(f"fastloop has no transports yet: Loop.{name}() is not implemented")
 
 
-class NetworkMethods:
+class NetworkMethods(CoreLoop):
     """Each raises NotImplementedError when awaited."""
 
     async def create_connection(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -10,7 +10,7 @@ with warnings.catch_warnings():
     _DefaultEventLoopPolicy = asyncio.DefaultEventLoopPolicy
 
 
-class EventLoopPolicy(_DefaultEventLoopPolicy):  # type: ignore[misc, valid-type]
+class EventLoopPolicy(_DefaultEventLoopPolicy):
     """asyncio's default policy with fastloop's loops: new_event_loop() returns a fastloop.Loop."""
 
     _loop_factory = Loop

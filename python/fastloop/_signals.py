@@ -10,7 +10,11 @@ from asyncio.coroutines import iscoroutine
 from asyncio.log import logger
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, TypeVarTuple
+
+from ._core import CoreLoop
+
+_Ts = TypeVarTuple("_Ts")
 
 
 def _do_nothing(signum: int, frame: Any) -> None:
@@ -34,7 +38,7 @@ def _install(sig: int, handler: Any) -> None:
         raise
 
 
-class SignalMethods:
+class SignalMethods(CoreLoop):
     """A loop's signal handlers.
 
     The interpreter writes the number of each signal into a socket pair (an eventfd would refuse single
@@ -45,7 +49,7 @@ class SignalMethods:
         self._signal_handlers: dict[int, tuple[Callable[..., object], tuple[Any, ...], Any]] = {}
         self._signal_pair: tuple[socket.socket, socket.socket] | None = None
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop when the signal arrives.  Only in the main thread.
 
         Raises TypeError for a coroutine, ValueError for an invalid number and RuntimeError for a signal

@@ -5,16 +5,17 @@ import io
 import os
 import socket
 from asyncio import SendfileNotAvailableError
+from asyncio.base_events import _check_ssl_socket  # type: ignore[attr-defined]
 from typing import IO, Any
 
-from asyncio.base_events import _check_ssl_socket
+from ._core import CoreLoop
 
 _FALLBACK_CHUNK = 256 * 1024  # bytes read at once where sendfile(2) cannot be used
 _SENDFILE_CHUNK = 2**30  # bytes for one system call when there is no count
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 
-class SocketMethods:
+class SocketMethods(CoreLoop):
     """sock_connect() and sock_sendfile()."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
@@ -93,7 +94,7 @@ class SocketMethods:
         return sent
 
     async def _sock_sendfile_fallback(
-        self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        self, sock: socket.socket, file: Any, offset: int, count: int | None
     ) -> int:
         """Read the file in the executor and send what was read."""
         seekable = hasattr(file, "seek")

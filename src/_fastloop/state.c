@@ -105,8 +105,11 @@ freelist_clear(fl_freelist *list, void (*release)(void *))
 void
 fl_state_clear(fl_state *state)
 {
+    state->cleared = true;
     freelist_clear(&state->free_handles, PyObject_Free);
     freelist_clear(&state->free_iters, PyObject_GC_Del);
+    freelist_clear(&state->free_futures, PyObject_GC_Del);
+    freelist_clear(&state->free_tasks, PyObject_GC_Del);
 #define FL_CLEAR(name) Py_CLEAR(state->name##_type);
     FL_TYPES(FL_CLEAR)
 #undef FL_CLEAR

@@ -6,6 +6,7 @@
 #include "compat.h"
 #include "base/list.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,7 +50,9 @@
     X(delay)                                                                                       \
     X(done)                                                                                        \
     X(eager_start)                                                                                 \
+    X(enabled)                                                                                     \
     X(exception)                                                                                   \
+    X(factory)                                                                                     \
     X(fd)                                                                                          \
     X(file)                                                                                        \
     X(future)                                                                                      \
@@ -163,8 +166,11 @@ typedef struct fl_state {
     int tasks_listed;         /* whether asyncio.all_tasks() sees our own list of tasks */
     int wraps_stop_iteration; /* set_exception(StopIteration) stores a RuntimeError */
     int kwargs_to_factory;    /* whether create_task() hands name= and the like to a task factory */
-    fl_freelist free_handles;
+    bool cleared;             /* the module is gone: nothing is kept any more */
+    fl_freelist free_handles; /* of both types of handle */
     fl_freelist free_iters;
+    fl_freelist free_futures; /* of exactly that type */
+    fl_freelist free_tasks;
 } fl_state;
 
 extern struct PyModuleDef fl_module;

@@ -18,7 +18,7 @@
 
 static uint64_t random_state = 1;
 
-/* A number below `limit`: xorshift64*, so that each seed gives the same run on every machine. */
+/* A number below `limit`: xorshift64*, so that a run is the same on every machine. */
 static inline size_t
 random_below(size_t limit)
 {

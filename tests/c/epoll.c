@@ -284,7 +284,8 @@ static void
 a_wait_does_not_end_early(void)
 {
     fl_backend *backend = new_backend();
-    const int64_t timeouts[] = {0, 1, 999, 1000, 150000, MILLISECOND, MILLISECOND + 1, 3 * MILLISECOND + 500000};
+    const int64_t timeouts[] = {
+        0, 1, 999, 1000, 150000, MILLISECOND, MILLISECOND + 1, 3 * MILLISECOND + 500000};
     for (size_t i = 0; i < sizeof(timeouts) / sizeof(*timeouts); i++) {
         int64_t started = fl_clock_ns();
         CHECK(epoll->wait(backend, events, CAPACITY, timeouts[i]) == 0);
@@ -297,7 +298,8 @@ static void
 a_wait_ends_with_an_event(void)
 {
     const int64_t hour = 3600 * (int64_t)1000 * MILLISECOND;
-    const int64_t cut_to_nothing = ((int64_t)1 << 32) * MILLISECOND; /* its milliseconds as an int are 0 */
+    const int64_t cut_to_nothing =
+        ((int64_t)1 << 32) * MILLISECOND; /* its milliseconds as an int are 0 */
     const int64_t timeouts[] = {FOREVER, INT64_MIN, INT64_MAX, hour, cut_to_nothing};
     for (size_t i = 0; i < sizeof(timeouts) / sizeof(*timeouts); i++) {
         fl_backend *backend = new_backend();

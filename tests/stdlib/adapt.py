@@ -1,9 +1,9 @@
 """Gives the classes of test.test_asyncio the loop, Task and Future under test.
 
 CPython's suites are written once per implementation (C and Python) and per selector. Here they are written
-once per pair of Task and Future in which at least one is ours, and for the loop under test alone. The classes
-added are named after what they run, for example Task_PyFuture_Tests, and ..._OnLoop where the loop is the one
-under test instead of asyncio's scripted TestLoop.
+once per pair of Task and Future in which at least one is under test, and for the loop under test alone. The
+classes added are named after what they run, for example Task_PyFuture_Tests, and ..._OnLoop where the loop is
+the one under test instead of asyncio's scripted TestLoop.
 """
 
 import asyncio
@@ -22,10 +22,140 @@ class Adapter:
         self.utils = getattr(module, "test_utils", None)
 
     def run(self):
+        """Call adapt_<module>, if there is one."""
         self._close_without_private_names()
-        adapt = getattr(self, "adapt_" + self.module.__name__.rpartition(".")[2], None)
-        if adapt:
-            adapt()
+        name = self.module.__name__.rpartition(".")[2]
+        getattr(self, "adapt_" + name, lambda: None)()
+
+    def adapt_test_tasks(self):
+        self.drop(lambda name: name.endswith(("_Tests", "_SubclassTests")) and name != "CTask_Future_Tests")
+        Task, Future = self.under_test.Task, self.under_test.Future
+        pairs = {
+            "Task_Future": (Task, Future),
+            "Task_CFuture": (Task, futures._CFuture),
+            "Task_PyFuture": (Task, futures._PyFuture),
+            "CTask_Future": (tasks._CTask, Future),
+            "PyTask_Future": (tasks._PyTask, Future),
+        }
+        asyncio_pairs = {
+            "CTask_CFuture": (tasks._CTask, futures._CFuture),
+            "PyTask_PyFuture": (tasks._PyTask, futures._PyFuture),
+        }
+        for name, pair in pairs.items():
+            self._add_task_tests(f"{name}_Tests", *pair)
+        for name, pair in (pairs | asyncio_pairs).items():
+            self._add_task_tests(f"{name}_OnLoop", *pair, **self.on_loop())
+        self._add_task_subclass_tests("Task_Future_Subclass_Tests")
+        self._add_task_subclass_tests("Task_Future_Subclass_OnLoop", **self.on_loop())
+        current_loop = self.add("CurrentLoopTests", self.module.BaseCurrentLoopTests)
+        current_loop.current_task = staticmethod(asyncio.current_task)
+        current_loop.new_task = lambda case, coro: Task(coro, loop=case.loop)
+
+    def _add_task_tests(self, name, task, future, **more):
+        all_tasks, current_task = asyncio.all_tasks, asyncio.current_task
+        if task is tasks._PyTask:
+            all_tasks = getattr(tasks, "_py_all_tasks", all_tasks)
+            current_task = getattr(tasks, "_py_current_task", current_task)
+        both_ours = task is self.under_test.Task and future is self.under_test.Future
+        bases = [self.module.BaseTaskTests, *([self.module.SetMethodsTest] if both_ours else [])]
+        cls = self.add(name, *bases, **more)
+        cls.Task, cls.Future = self.counted(task), self.counted(future)
+        cls.all_tasks, cls.current_task = staticmethod(all_tasks), staticmethod(current_task)
+        return cls
+
+    def _add_task_subclass_tests(self, name, **more):
+        cls = self._add_task_tests(name, self.under_test.Task, self.under_test.Future, **more)
+        self.module.add_subclass_tests(cls)
+        cls.Task, cls.Future = self.counted(cls.Task), self.counted(cls.Future)
+
+    def adapt_test_futures(self):
+        self.drop(lambda name: name.startswith(("C", "Py")) and name.endswith("Tests"))
+        Future = self.under_test.Future
+        SubFuture = type("SubFuture", (Future,), {})
+        for cls in (Future, SubFuture):
+            self._add_future_tests(cls.__name__, cls, "Tests")
+            self._add_future_tests(cls.__name__, cls, "OnLoop", **self.on_loop())
+        for name, cls in (("CFuture", futures._CFuture), ("PyFuture", futures._PyFuture)):
+            self._add_future_tests(name, cls, "OnLoop", **self.on_loop())
+        inheritance = self.add("FutureInheritance_Tests", self.module.BaseFutureInheritanceTests)
+        inheritance.cls = self.counted(Future)
+        inheritance._get_future_cls = lambda case: case.cls
+
+    def _add_future_tests(self, name, cls, onto, **more):
+        counted = self.counted(cls)
+        self.add(f"{name}_{onto}", self.module.BaseFutureTests, cls=counted, **more)
+        callbacks = self.add(f"{name}DoneCallback_{onto}", self.module.BaseFutureDoneCallbackTests, **more)
+        callbacks.cls = counted
+        callbacks._new_future = lambda case: case.cls(loop=case.loop)
+
+    def adapt_test_futures2(self):
+        """On 3.11 its `cls` makes futures, later tasks."""
+        makes_tasks = issubclass(self.module.CFutureTests.cls, tasks._CTask)
+        cls = self.counted(self.under_test.Task if makes_tasks else self.under_test.Future)
+        self.add("Future_Tests", self.module.FutureTests, base=unittest.IsolatedAsyncioTestCase, cls=cls)
+
+    def adapt_test_eager_task_factory(self):
+        Task = self.counted(self.under_test.Task)
+        self.add("TaskEagerTaskFactoryLoopTests", self.module.EagerTaskFactoryLoopTests, Task=Task)
+        self.add("TaskNonEagerTests", self.module.BaseNonEagerTaskFactoryTests, Task=Task)
+        self.add("TaskEagerTests", self.module.BaseEagerTaskFactoryTests, Task=Task)
+
+    def adapt_test_events(self):
+        self.drop(lambda name: name in ("PollEventLoopTests", "SelectEventLoopTests"))
+
+    adapt_test_sock_lowlevel = adapt_test_events
+
+    def adapt_test_pep492(self):
+        """The original makes a BaseEventLoop with a mock for a selector."""
+
+        def set_up(case):
+            super(self.module.BaseTest, case).setUp()
+            case.loop = self.under_test.new_loop()
+            case.set_event_loop(case.loop)
+
+        self.module.BaseTest.setUp = set_up
+
+    def adapt_test_runners(self):
+        """The original makes a BaseEventLoop with a mock for a selector, which notes shutdown_asyncgens."""
+
+        class RunnerLoop(self.under_test.Loop):
+            shutdown_ag_run = False
+
+            async def shutdown_asyncgens(self):
+                self.shutdown_ag_run = True
+
+        def new_loop(case):
+            self.under_test.count()
+            return RunnerLoop()
+
+        self.module.BaseTest.new_loop = new_loop
+
+    def drop(self, unwanted):
+        for name in filter(unwanted, list(vars(self.module))):
+            delattr(self.module, name)
+
+    def add(self, name, *mixins, base=None, **attributes):
+        cls = type(name, (*mixins, base or self.utils.TestCase), attributes)
+        cls.__module__ = self.module.__name__
+        setattr(self.module, name, cls)
+        return cls
+
+    def counted(self, cls):
+        """`cls` as a class attribute, each look at which counts, if it is under test."""
+        under_test = issubclass(cls, (self.under_test.Task, self.under_test.Future))
+        return Counted(self.under_test, cls) if under_test else cls
+
+    def on_loop(self):
+        """Attributes of the ..._OnLoop classes, in place of those that make asyncio's TestLoop."""
+
+        def new_test_loop(case, gen=None):
+            if gen is not None:
+                case.skipTest(SCRIPTED_CLOCK)
+            loop = self.under_test.new_loop()
+            case.set_event_loop(loop)
+            return loop
+
+        return {"new_test_loop": new_test_loop}
 
     def _close_without_private_names(self):
         """The original reads loop._default_executor, which only asyncio's own loops have."""
@@ -40,161 +170,3 @@ class Adapter:
                 original(loop)
 
         self.utils.TestCase.close_loop = staticmethod(close_loop)
-
-    def drop(self, *names):
-        for name in names:
-            self.module.__dict__.pop(name, None)
-
-    def add(self, name, *bases, **namespace):
-        namespace["__module__"] = self.module.__name__
-        cls = type(name, bases, namespace)
-        setattr(self.module, name, cls)
-        return cls
-
-    def counted(self, value):
-        mine = (self.under_test.Task, self.under_test.Future)
-        return Counted(self.under_test, value) if issubclass(value, mine) else value
-
-    def new_scriptless_loop(self, case, gen=None):
-        """Replaces TestCase.new_test_loop in the ..._OnLoop classes."""
-        if gen is not None:
-            case.skipTest(SCRIPTED_CLOCK)
-        loop = self.under_test.new_loop()
-        case.set_event_loop(loop)
-        return loop
-
-    def on_loop(self):
-        return {"new_test_loop": lambda case, gen=None: self.new_scriptless_loop(case, gen)}
-
-    # One method per module that needs it.
-
-    def adapt_test_tasks(self):
-        self.drop(
-            *[
-                name
-                for name in vars(self.module)
-                if name.endswith(("_Tests", "_SubclassTests")) and name != "CTask_Future_Tests"
-            ]
-        )
-        Task, Future = self.under_test.Task, self.under_test.Future
-        pairs = {
-            "Task_Future": (Task, Future),
-            "Task_CFuture": (Task, futures._CFuture),
-            "Task_PyFuture": (Task, futures._PyFuture),
-            "CTask_Future": (tasks._CTask, Future),
-            "PyTask_Future": (tasks._PyTask, Future),
-        }
-        for name, pair in pairs.items():
-            self._task_tests(name, *pair)
-        self._task_subclass_tests("Task_Future_Subclass", Task, Future)
-        pairs["CTask_CFuture"] = (tasks._CTask, futures._CFuture)
-        pairs["PyTask_PyFuture"] = (tasks._PyTask, futures._PyFuture)
-        for name, pair in pairs.items():
-            self._task_tests(name, *pair, onto="OnLoop", **self.on_loop())
-        self._task_subclass_tests("Task_Future_Subclass", Task, Future, onto="OnLoop", **self.on_loop())
-        self.add(
-            "CurrentLoopTests",
-            self.module.BaseCurrentLoopTests,
-            self.utils.TestCase,
-            current_task=staticmethod(asyncio.current_task),
-            new_task=lambda case, coro: Task(coro, loop=case.loop),
-        )
-
-    def _task_tests(self, name, task, future, onto="Tests", **more):
-        all_tasks, current_task = asyncio.all_tasks, asyncio.current_task
-        if task is tasks._PyTask:
-            all_tasks = getattr(tasks, "_py_all_tasks", all_tasks)
-            current_task = getattr(tasks, "_py_current_task", current_task)
-        bases = [self.module.BaseTaskTests, self.utils.TestCase]
-        if (task, future) == (self.under_test.Task, self.under_test.Future):
-            bases.insert(1, self.module.SetMethodsTest)
-        return self.add(
-            f"{name}_{onto}",
-            *bases,
-            Task=self.counted(task),
-            Future=self.counted(future),
-            all_tasks=staticmethod(all_tasks),
-            current_task=staticmethod(current_task),
-            **more,
-        )
-
-    def _task_subclass_tests(self, name, task, future, **more):
-        cls = self._task_tests(name, task, future, **more)
-        self.module.add_subclass_tests(cls)
-        cls.Task, cls.Future = self.counted(cls.Task), self.counted(cls.Future)
-
-    def adapt_test_futures(self):
-        module, case = self.module, self.utils.TestCase
-        Future = self.under_test.Future
-        Sub = type("SubFuture", (Future,), {})
-        self.drop(*[name for name in vars(module) if name.startswith(("C", "Py")) and name.endswith("Tests")])
-        for name, cls in (("Future", Future), ("SubFuture", Sub)):
-
-            def new_future(case, cls=cls):
-                self.under_test.count()
-                return cls(loop=case.loop)
-
-            for onto, more in (("Tests", {}), ("OnLoop", self.on_loop())):
-                self.add(f"{name}_{onto}", module.BaseFutureTests, case, cls=self.counted(cls), **more)
-                self.add(
-                    f"{name}DoneCallback_{onto}",
-                    module.BaseFutureDoneCallbackTests,
-                    case,
-                    _new_future=new_future,
-                    **more,
-                )
-        self.add("CFuture_OnLoop", module.BaseFutureTests, case, cls=futures._CFuture, **self.on_loop())
-        self.add("PyFuture_OnLoop", module.BaseFutureTests, case, cls=futures._PyFuture, **self.on_loop())
-
-        def get_future_cls(case):
-            self.under_test.count()
-            return Future
-
-        self.add(
-            "FutureInheritance_Tests", module.BaseFutureInheritanceTests, case, _get_future_cls=get_future_cls
-        )
-
-    def adapt_test_futures2(self):
-        """Until 3.11 its cls makes futures, later tasks; both make loops of the right kind already."""
-        makes_tasks = issubclass(self.module.CFutureTests.cls, tasks._CTask)
-        cls = self.under_test.Task if makes_tasks else self.under_test.Future
-        self.add(
-            "FutureTests_", self.module.FutureTests, unittest.IsolatedAsyncioTestCase, cls=self.counted(cls)
-        )
-
-    def adapt_test_eager_task_factory(self):
-        module, case, Task = self.module, self.utils.TestCase, self.counted(self.under_test.Task)
-        self.add("TaskEagerTaskFactoryLoopTests", module.EagerTaskFactoryLoopTests, case, Task=Task)
-        self.add("TaskNonEagerTests", module.BaseNonEagerTaskFactoryTests, case, Task=Task)
-        self.add("TaskEagerTests", module.BaseEagerTaskFactoryTests, case, Task=Task)
-
-    def adapt_test_events(self):
-        self.drop("PollEventLoopTests", "SelectEventLoopTests")
-
-    def adapt_test_sock_lowlevel(self):
-        self.drop("PollEventLoopTests", "SelectEventLoopTests")
-
-    def adapt_test_pep492(self):
-        """The original makes a BaseEventLoop with a mock for a selector."""
-
-        def set_up(case):
-            super(self.module.BaseTest, case).setUp()
-            case.loop = self.under_test.new_loop()
-            case.set_event_loop(case.loop)
-
-        self.module.BaseTest.setUp = set_up
-
-    def adapt_test_runners(self):
-        """The original makes a BaseEventLoop with a mock for a selector, and notes that shutdown_asyncgens ran."""
-
-        class RunnerLoop(self.under_test.Loop):
-            shutdown_ag_run = False
-
-            async def shutdown_asyncgens(self):
-                self.shutdown_ag_run = True
-
-        def new_loop(case):
-            self.under_test.count()
-            return RunnerLoop()
-
-        self.module.BaseTest.new_loop = new_loop

@@ -24,9 +24,9 @@ PACKAGE = "test.test_asyncio."
 
 
 class ResultLog(unittest.TestResult):
-    def __init__(self, path, under_test, timeout):
+    def __init__(self, file, under_test, timeout):
         super().__init__()
-        self.file = open(path, "a")
+        self.file = file
         self.under_test = under_test
         self.timeout = timeout
 
@@ -112,12 +112,13 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background leaves it ignored
     support.use_resources = ["network", "cpu", "walltime"]
     under_test = force.install(orders["loop"])
-    log = ResultLog(orders["log"], under_test, orders["timeout"])
     module = importlib.import_module(PACKAGE + name)
     Adapter(module, under_test).run()
     tests = flatten(unittest.defaultTestLoader.loadTestsFromModule(module))
-    unittest.TestSuite(select(list(tests), orders, log)).run(log)
-    log.write(end=name)
+    with open(orders["log"], "a") as file:
+        log = ResultLog(file, under_test, orders["timeout"])
+        unittest.TestSuite(select(list(tests), orders, log)).run(log)
+        log.write(end=name)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that a failed test left behind must not hold the run

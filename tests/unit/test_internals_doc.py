@@ -69,14 +69,14 @@ def test_it_names_the_way_of_a_step():
     paths, names, constants = named(DOCUMENT.read_text(encoding="utf-8"))
 
     assert {"api/tasks.c", "base/ring.h", "loop/run.c", "task/step.c", "task/callbacks.c"} <= paths
-    assert {"Loop_create_task", "fl_task_new", "fl_loop_turn", "task_step", "fl_callbacks_schedule"} <= names
+    assert {"Loop_create_task", "fl_task_new", "fl_loop_run", "task_step", "fl_callbacks_schedule"} <= names
     assert {"FL_READY_STEP", "FL_READY_WAKE"} <= constants
 
 
 def test_what_does_not_exist_is_found():
     text = """
         `loop/gone.c`, `_gone.py` and `gone/` are gone, and so are `fl_gone`, `Loop_gone`, `gone()` and `FL_GONE`;
-        `loop/run.c`, `_tasks.py`, `task/`, `fl_loop_turn`, `task_step()`, `make_face()`, `FL_READY_STEP` are there.
+        `loop/run.c`, `_tasks.py`, `task/`, `fl_loop_run`, `task_step()`, `make_face()`, `FL_READY_STEP` are there.
         `asyncio.gone()` and `loop->gone` are nobody's business.
     """
 
@@ -84,6 +84,6 @@ def test_what_does_not_exist_is_found():
 
 
 def test_a_declaration_or_a_comment_is_no_function():
-    assert "fl_loop_turn" in functions()
+    assert "fl_loop_run" in functions()
     assert "PyIter_Send" not in functions()
     assert "epoll_wait" not in functions()

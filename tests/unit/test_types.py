@@ -266,6 +266,33 @@ def test_task_without_init(impl, loop):
     assert loop.run_until_complete(value("alive")) == "alive"
 
 
+def test_future_initialised_twice(impl, loop, future):
+    future.cancel("message")
+    if sys.version_info >= (3, 15):
+        with pytest.raises(RuntimeError, match="Future object is already initialized$"):
+            future.__init__(loop=loop)
+        assert future.cancelled()
+    else:
+        future.__init__(loop=loop)
+        assert not future.done() and future._cancel_message is None
+
+
+def test_task_initialised_twice(loop, turn, reported):
+    """The second coroutine runs, or is refused; the first one's step finds a task that is not its own."""
+    first, second = value(1), value(2)
+    task = loop.create_task(first)
+    if sys.version_info >= (3, 15):
+        with pytest.raises(RuntimeError, match="Task object is already initialized$"):
+            task.__init__(second, loop=loop)
+        assert loop.run_until_complete(task) == 1
+        second.close()
+        return
+    task.__init__(second, loop=loop)
+    assert loop.run_until_complete(task) == 2
+    assert [type(context["exception"]) for context in reported] == [asyncio.InvalidStateError]
+    first.close()
+
+
 @pytest.mark.parametrize("kind", ["future", "task"])
 def test_no_copies(impl, loop, kind):
     thing = loop.create_future() if kind == "future" else loop.create_task(value())

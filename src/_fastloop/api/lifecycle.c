@@ -2,6 +2,7 @@
 #include "api/methods.h"
 
 #include "loop/current.h"
+#include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"
 
@@ -256,15 +257,17 @@ lifecycle_outcome(PyObject *future)
 }
 
 PyDoc_STRVAR(Loop_run_until_complete_doc,
-             "run_until_complete($self, future, /)\n--\n\n"
+             "run_until_complete($self, future)\n--\n\n"
              "Run until the future is done and return its result or raise its exception.\n\n"
              "A coroutine or another awaitable is wrapped in a task.  Raises RuntimeError if the loop\n"
              "was stopped before, or as run_forever().");
 
 static PyObject *
-Loop_run_until_complete(LoopObject *self, PyObject *object)
+Loop_run_until_complete(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (fl_loop_check_closed(self) < 0 || lifecycle_check_running(self) < 0) {
+    PyObject *object =
+        fl_args_one(self->state, "run_until_complete", FL_PARAM(future), args, nargs, kwnames);
+    if (object == NULL || fl_loop_check_closed(self) < 0 || lifecycle_check_running(self) < 0) {
         return NULL;
     }
     int is_future = lifecycle_is_future(self, object);
@@ -370,13 +373,15 @@ Loop_set_origin_tracking(LoopObject *self, PyObject *enabled)
 
 PyDoc_STRVAR(
     Loop_set_debug_doc,
-    "set_debug($self, enabled, /)\n--\n\n"
+    "set_debug($self, enabled)\n--\n\n"
     "Switch debug mode: checks of threads and callbacks, tracebacks of origin, slow callbacks.");
 
 static PyObject *
-Loop_set_debug(LoopObject *self, PyObject *enabled)
+Loop_set_debug(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    int truth = PyObject_IsTrue(enabled);
+    PyObject *enabled =
+        fl_args_one(self->state, "set_debug", FL_PARAM(enabled), args, nargs, kwnames);
+    int truth = enabled == NULL ? -1 : PyObject_IsTrue(enabled);
     if (truth < 0) {
         return NULL;
     }
@@ -397,14 +402,15 @@ Loop_set_debug(LoopObject *self, PyObject *enabled)
 
 PyMethodDef fl_lifecycle_methods[] = {
     {"run_forever", (PyCFunction)Loop_run_forever, METH_NOARGS, Loop_run_forever_doc},
-    {"run_until_complete", (PyCFunction)Loop_run_until_complete, METH_O, Loop_run_until_complete_doc},
+    {"run_until_complete", FL_FASTCALL(Loop_run_until_complete), FL_KEYWORDS,
+     Loop_run_until_complete_doc},
     {"stop", (PyCFunction)Loop_stop, METH_NOARGS, Loop_stop_doc},
     {"is_running", (PyCFunction)Loop_is_running, METH_NOARGS, Loop_is_running_doc},
     {"close", (PyCFunction)Loop_close, METH_NOARGS, Loop_close_doc},
     {"is_closed", (PyCFunction)Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
     {"_check_closed", (PyCFunction)Loop_check_closed, METH_NOARGS, Loop_check_closed_doc},
     {"get_debug", (PyCFunction)Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
-    {"set_debug", (PyCFunction)Loop_set_debug, METH_O, Loop_set_debug_doc},
+    {"set_debug", FL_FASTCALL(Loop_set_debug), FL_KEYWORDS, Loop_set_debug_doc},
     {"_set_coroutine_origin_tracking", (PyCFunction)Loop_set_origin_tracking, METH_O,
      Loop_set_origin_tracking_doc},
     {NULL},

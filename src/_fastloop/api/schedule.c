@@ -89,7 +89,7 @@ schedule_soon(LoopObject *self, const schedule_call *call)
 }
 
 PyDoc_STRVAR(Loop_call_soon_doc,
-             "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+             "call_soon($self, callback, *args, context=None)\n--\n\n"
              "Call callback(*args) in the next turn of the loop and return a Handle.\n\n"
              "Callbacks run in the order in which they were scheduled, in context (a\n"
              "contextvars.Context) or in a copy of the current one.  Raises RuntimeError if the loop\n"
@@ -110,7 +110,7 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
 }
 
 PyDoc_STRVAR(Loop_call_soon_threadsafe_doc,
-             "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+             "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
              "As call_soon(), from any thread: a loop that waits is woken.");
 
 static PyObject *
@@ -167,8 +167,8 @@ static PyObject *
 schedule_at(LoopObject *self, double when, const schedule_call *call)
 {
     PyObject *callback = call->args[1];
-    if (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
-        schedule_check(self, callback, "call_at") < 0) {
+    if (!self->direct && (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
+                          schedule_check(self, callback, "call_at") < 0)) {
         return NULL;
     }
     return (PyObject *)fl_timers_add(self, when, callback, call->args + 2, call->nargs - 2,
@@ -177,7 +177,7 @@ schedule_at(LoopObject *self, double when, const schedule_call *call)
 
 PyDoc_STRVAR(
     Loop_call_at_doc,
-    "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+    "call_at($self, when, callback, *args, context=None)\n--\n\n"
     "Call callback(*args) at `when`, seconds on the clock of time(), and return a TimerHandle.\n\n"
     "A callback never runs early.  Equal times run in the order in which they were scheduled.\n"
     "Raises ValueError for NaN, which asyncio notices only when it polls.");
@@ -225,7 +225,7 @@ schedule_at_overridden(LoopObject *self, double when, const schedule_call *call)
 }
 
 PyDoc_STRVAR(Loop_call_later_doc,
-             "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+             "call_later($self, delay, callback, *args, context=None)\n--\n\n"
              "Call callback(*args) after `delay` seconds and return a TimerHandle.\n\n"
              "A callback never runs early.  Raises ValueError for NaN, which asyncio notices only\n"
              "when it polls.");

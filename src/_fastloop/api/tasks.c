@@ -65,7 +65,7 @@ factory_call_plain(LoopObject *self, PyObject *coro, PyObject *name, PyObject *c
 
 PyDoc_STRVAR(
     Loop_create_task_doc,
-    "create_task($self, coro, /, **kwargs)\n--\n\n"
+    "create_task($self, coro, **kwargs)\n--\n\n"
     "Schedule a coroutine and return its Task.\n\n"
     "Keywords are name (str) and context (contextvars.Context), from Python 3.13.3 on also\n"
     "eager_start (bool).  A task factory is called with what asyncio of the running Python\n"
@@ -100,13 +100,18 @@ Loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
 }
 
 PyDoc_STRVAR(Loop_set_task_factory_doc,
-             "set_task_factory($self, factory, /)\n--\n\n"
+             "set_task_factory($self, factory)\n--\n\n"
              "Have create_task() call factory(loop, coro, ...); None restores the default.\n\n"
              "Raises TypeError if factory is neither callable nor None.");
 
 static PyObject *
-Loop_set_task_factory(LoopObject *self, PyObject *factory)
+Loop_set_task_factory(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *factory =
+        fl_args_one(self->state, "set_task_factory", FL_PARAM(factory), args, nargs, kwnames);
+    if (factory == NULL) {
+        return NULL;
+    }
     if (factory != Py_None && !PyCallable_Check(factory)) {
         PyErr_SetString(PyExc_TypeError, "task factory must be a callable or None");
         return NULL;
@@ -127,7 +132,7 @@ Loop_get_task_factory(LoopObject *self, PyObject *Py_UNUSED(ignored))
 PyMethodDef fl_task_methods[] = {
     {"create_future", (PyCFunction)Loop_create_future, METH_NOARGS, Loop_create_future_doc},
     {"create_task", FL_FASTCALL(Loop_create_task), FL_KEYWORDS, Loop_create_task_doc},
-    {"set_task_factory", (PyCFunction)Loop_set_task_factory, METH_O, Loop_set_task_factory_doc},
+    {"set_task_factory", FL_FASTCALL(Loop_set_task_factory), FL_KEYWORDS, Loop_set_task_factory_doc},
     {"get_task_factory", (PyCFunction)Loop_get_task_factory, METH_NOARGS, Loop_get_task_factory_doc},
     {NULL},
 };

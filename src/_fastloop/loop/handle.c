@@ -3,20 +3,9 @@
 
 #include "loop/current.h"
 #include "py/call.h"
+#include "py/freelist.h"
 
 /* -- making and unmaking --------------------------------------------------------------------------- */
-
-static HandleObject *
-handle_alloc(fl_state *state, PyTypeObject *type)
-{
-#if FL_HAS_FREELISTS
-    fl_freelist *list = &state->free_handles;
-    if (list->len > 0) {
-        return (HandleObject *)PyObject_Init(list->items[--list->len], type);
-    }
-#endif
-    return PyObject_New(HandleObject, type);
-}
 
 static int
 handle_set_args(HandleObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -42,14 +31,15 @@ HandleObject *
 fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context)
 {
-    HandleObject *self = handle_alloc(loop->state, type);
-    if (self == NULL) {
+    HandleObject *self = (HandleObject *)fl_freelist_take(&loop->state->free_handles, type);
+    if (self == NULL && (self = PyObject_New(HandleObject, type)) == NULL) {
         return NULL;
     }
     self->loop = (LoopObject *)Py_NewRef(loop);
     self->callback = Py_NewRef(callback);
     self->source_tb = self->weakrefs = NULL;
     self->when = 0.0;
+    self->timer = type == loop->state->TimerHandle_type;
     self->cancelled = self->running = self->scheduled = self->watching = self->threadsafe = false;
     self->context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (handle_set_args(self, args, nargs) < 0 || self->context == NULL ||
@@ -69,34 +59,22 @@ handle_drop_call(HandleObject *self)
     }
 }
 
-static bool
-handle_keep_memory(fl_state *state, HandleObject *self)
-{
-#if FL_HAS_FREELISTS
-    fl_freelist *list = &state->free_handles;
-    if (list->len < FL_FREELIST_MAX && state->Handle_type != NULL) { /* not cleared yet */
-        list->items[list->len++] = (PyObject *)self;
-        return true;
-    }
-#endif
-    return false;
-}
-
 void
 fl_handle_dealloc(HandleObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    LoopObject *loop = self->loop; /* keeps the module's state while it is needed */
+    LoopObject *loop = self->loop; /* holds the module's state as long as it is needed */
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     handle_drop_call(self);
     Py_XDECREF(self->context);
     Py_XDECREF(self->source_tb);
-    if (!handle_keep_memory(loop->state, self)) {
+    if (loop == NULL ||
+        !fl_freelist_give(loop->state, &loop->state->free_handles, (PyObject *)self)) {
         PyObject_Free(self);
     }
-    Py_DECREF(loop);
+    Py_XDECREF(loop);
     Py_DECREF(type);
 }
 
@@ -125,7 +103,7 @@ fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 static PyObject *
 handle_epitaph(HandleObject *self)
 {
-    if (self->loop->debug) {
+    if (self->loop != NULL && self->loop->debug) {
         PyObject *text = PyObject_Repr((PyObject *)self);
         if (text == NULL) {
             PyErr_Clear(); /* a callback that cannot be described is not described */
@@ -151,12 +129,26 @@ handle_forget_call(HandleObject *self)
     self->args[0] = epitaph;
 }
 
+/* The handle will not run any more but somebody keeps it: it must not be part of a cycle, which the collector
+   could not see. */
+static void
+handle_retire(HandleObject *self)
+{
+    if (self->callback != NULL) {
+        handle_forget_call(self);
+    }
+    LoopObject *loop = self->loop;
+    self->loop = NULL;
+    Py_CLEAR(self->context);
+    Py_DECREF(loop);
+}
+
 void
 fl_handle_release(HandleObject *self)
 {
-    bool kept = Py_REFCNT(self) > 1 && (PyObject *)self != self->loop->current_handle;
-    if (kept && self->callback != NULL && !self->watching) {
-        handle_forget_call(self); /* whoever keeps it must not be in a cycle with it */
+    bool over = self->loop != NULL && !self->running && (self->cancelled || !self->watching);
+    if (over && Py_REFCNT(self) > 1 && (PyObject *)self != self->loop->current_handle) {
+        handle_retire(self);
     }
     Py_DECREF(self);
 }
@@ -199,7 +191,6 @@ handle_call(HandleObject *self)
     return fl_run_in_context(self->loop, self->context, self->callback, args, (size_t)self->nargs);
 }
 
-#if FL_HAS_THREADSAFE_HANDLE
 /* A thread that waits for a run to end, on that thread's stack. */
 struct fl_waiter {
     PyThread_type_lock lock; /* taken; whoever ends the run gives it back */
@@ -209,8 +200,8 @@ struct fl_waiter {
 void
 fl_handle_wait_for_run(HandleObject *self)
 {
-    bool elsewhere = self->loop->thread_id != PyThread_get_thread_ident();
-    if (!self->threadsafe || !self->running || !elsewhere) {
+    bool busy = self->threadsafe && self->running;
+    if (!busy || self->loop->thread_id == PyThread_get_thread_ident()) {
         return;
     }
     fl_waiter waiter = {.lock = PyThread_allocate_lock(), .next = self->waiters};
@@ -225,12 +216,10 @@ fl_handle_wait_for_run(HandleObject *self)
     PyThread_free_lock(waiter.lock);
 }
 
+/* Let the threads go on that wait for the end of the run. */
 static void
 handle_end_run(HandleObject *self)
 {
-    if (!self->threadsafe) {
-        return;
-    }
     fl_waiter *waiter = self->waiters;
     self->waiters = NULL;
     while (waiter != NULL) {
@@ -239,24 +228,12 @@ handle_end_run(HandleObject *self)
         waiter = next;
     }
 }
-#else
-void
-fl_handle_wait_for_run(HandleObject *Py_UNUSED(self))
-{
-}
-
-static void
-handle_end_run(HandleObject *Py_UNUSED(self))
-{
-}
-#endif
 
 int
 fl_handle_run(HandleObject *self)
 {
-    if (self->callback == NULL) { /* _run() of a cancelled handle */
-        PyErr_SetString(PyExc_TypeError, "'NoneType' object is not callable");
-        return fl_handle_report(self->loop, self);
+    if (self->callback == NULL) { /* _run() of a handle that was cancelled or has run */
+        return 0;
     }
     bool nested = self->running;
     self->running = true;
@@ -265,7 +242,7 @@ fl_handle_run(HandleObject *self)
         rc = fl_handle_report(self->loop, self);
     }
     self->running = nested;
-    if (!nested) {
+    if (self->threadsafe && !nested) {
         handle_end_run(self);
     }
     if (self->cancelled && !nested) {
@@ -354,6 +331,11 @@ fl_handle_report(LoopObject *loop, HandleObject *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *context = handle_error_context(self, exc);
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc); /* the handler runs as if in an except clause */
+    int rc = fl_call_exception_handler(loop->state, (PyObject *)loop, context);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
     Py_DECREF(exc);
-    return fl_call_exception_handler(loop->state, (PyObject *)loop, context);
+    return rc;
 }

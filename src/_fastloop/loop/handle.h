@@ -13,7 +13,7 @@ typedef struct fl_waiter fl_waiter;
    is visited in its place, and a handle that has run lets go of what it referred to. */
 typedef struct {
     PyObject_HEAD
-    LoopObject *loop;                 /* owned */
+    LoopObject *loop;                 /* owned; NULL once it has left the queues */
     PyObject *context;                /* owned */
     PyObject *callback;               /* owned; NULL once cancelled, or run and kept by somebody */
     PyObject *args[FL_HANDLE_INLINE]; /* owned; with nargs > FL_HANDLE_INLINE args[0] is a tuple of all;
@@ -26,6 +26,7 @@ typedef struct {
         fl_waiter *waiters; /* `threadsafe`: threads that wait for the end of the run, or NULL */
     };
     int nargs;
+    bool timer; /* it is a TimerHandle */
     bool cancelled;
     bool running;    /* callback and args are in use: cancel() leaves them to the end of the run */
     bool scheduled;  /* TimerHandle: in the heap */

@@ -92,12 +92,6 @@ handle_describe_when(HandleObject *self)
     return text;
 }
 
-static bool
-handle_is_timer(HandleObject *self)
-{
-    return Py_TYPE(self) == self->loop->state->TimerHandle_type;
-}
-
 /* "name() at file:line" from the code that is left of a call that has been made. */
 static PyObject *
 describe_code(PyObject *code)
@@ -128,10 +122,10 @@ describe_call(HandleObject *self, PyObject *words)
 static int
 handle_describe(HandleObject *self, PyObject *words)
 {
-    const char *name = handle_is_timer(self) ? "TimerHandle" : "Handle";
+    const char *name = self->timer ? "TimerHandle" : "Handle";
     if (words_append(words, PyUnicode_FromString(name)) < 0 ||
         (self->cancelled && words_append(words, PyUnicode_FromString("cancelled")) < 0) ||
-        (handle_is_timer(self) && words_append(words, handle_describe_when(self)) < 0) ||
+        (self->timer && words_append(words, handle_describe_when(self)) < 0) ||
         describe_call(self, words) < 0) {
         return -1;
     }
@@ -220,8 +214,8 @@ TimerHandle_richcompare(HandleObject *self, PyObject *other_object, int op)
 static PyObject *
 Handle_get_class(HandleObject *self, void *Py_UNUSED(closure))
 {
-    fl_state *state = self->loop->state;
-    if (handle_is_timer(self)) {
+    fl_state *state = fl_state_of(Py_TYPE(self));
+    if (self->timer) {
         return Py_NewRef(state->asyncio_TimerHandle);
     }
 #if FL_HAS_THREADSAFE_HANDLE
@@ -253,7 +247,7 @@ Handle_get_cancelled(HandleObject *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_loop(HandleObject *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->loop);
+    return fl_or_none((PyObject *)self->loop);
 }
 
 static PyObject *

@@ -119,7 +119,8 @@ static int
 loop_poll(LoopObject *loop, int64_t timeout)
 {
     fl_event events[EVENTS_PER_POLL];
-    if (fl_current_publish(loop, NULL) < 0 || PyErr_CheckSignals() < 0) {
+    if (fl_current_publish(loop, NULL) < 0 || PyErr_CheckSignals() < 0 ||
+        fl_loop_check_closed(loop) < 0) { /* a signal handler may have forked */
         return -1;
     }
     if (fl_ring_len(&loop->ready) > 0 || loop->stopping) {

@@ -39,12 +39,16 @@ watch_wanted(const fl_watch *watch)
     return (watch->target[FL_READING] ? FL_READ : 0) | (watch->target[FL_WRITING] ? FL_WRITE : 0);
 }
 
-/* Tell the backend to watch fd for exactly `wanted`. */
+/* Tell the backend to watch fd for exactly `wanted`, under a new generation: fd may be another file than it
+   was, while a duplicate of that one is still registered under the number. */
 static int
 watch_arm(LoopObject *loop, int fd, unsigned wanted)
 {
     fl_watch *watch = &loop->watches[fd];
-    uint32_t generation = watch->armed == 0 ? watch->generation + 1 : watch->generation;
+    uint32_t generation = watch->generation + 1;
+    if (generation == FL_WAKE_GENERATION) {
+        generation = 0;
+    }
     int rc = loop->backend->ops->arm(loop->backend, fd, generation, watch->armed, wanted);
     if (rc < 0) {
         return fl_raise_errno(rc);
@@ -61,7 +65,6 @@ watch_disarm(LoopObject *loop, int fd, unsigned wanted)
     fl_watch *watch = &loop->watches[fd];
     if (wanted == 0) {
         loop->backend->ops->forget(loop->backend, fd);
-        watch->generation++;
     }
     else {
         loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
@@ -147,6 +150,18 @@ weakref_is_to(PyObject *ref, PyObject *object)
     return same;
 }
 
+/* A weak reference to the socket; NULL for one of a type without them, which then owns nothing, or with an
+   exception. */
+static PyObject *
+watch_owner(PyObject *sock)
+{
+    PyObject *owner = PyWeakref_NewRef(sock, NULL);
+    if (owner == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
+    }
+    return owner;
+}
+
 /* The backend still watches fd for the direction on behalf of this very socket object. */
 static bool
 watch_is_armed_for(const fl_watch *watch, fl_direction direction, PyObject *sock)
@@ -163,13 +178,13 @@ fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future
     }
     fl_watch *watch = &loop->watches[fd];
     if (!watch_is_armed_for(watch, direction, sock)) {
-        PyObject *owner = PyWeakref_NewRef(sock, NULL);
-        if (owner == NULL) {
+        PyObject *owner = watch_owner(sock);
+        if (owner == NULL && PyErr_Occurred()) {
             return -1;
         }
         unsigned kept = watch->owner != NULL && weakref_is_to(watch->owner, sock) ? watch->armed : 0;
         if (watch_arm(loop, fd, watch_wanted(watch) | kept | fl_direction_mask(direction)) < 0) {
-            Py_DECREF(owner);
+            Py_XDECREF(owner);
             return -1;
         }
         Py_XSETREF(watch->owner, owner);

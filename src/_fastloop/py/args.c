@@ -91,6 +91,15 @@ fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const *ar
     return check_required(state, signature, out);
 }
 
+PyObject *
+fl_args_one(fl_state *state, const char *function, size_t param, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames)
+{
+    fl_signature signature = {function, 1, 1, 1, {param}};
+    PyObject *value;
+    return fl_args_bind(state, &signature, args, nargs, kwnames, &value) < 0 ? NULL : value;
+}
+
 int
 fl_args_bind_tuple(fl_state *state, const fl_signature *signature, PyObject *args, PyObject *kwargs,
                    PyObject **out)

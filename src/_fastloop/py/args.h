@@ -25,6 +25,10 @@ typedef struct {
 int fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
 
+/* Bind the only parameter of a method: a borrowed reference, or NULL with a TypeError. */
+PyObject *fl_args_one(fl_state *state, const char *function, size_t param, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames);
+
 /* The same for a tp_init or tp_new, which gets a tuple and a dict (or NULL). */
 int fl_args_bind_tuple(fl_state *state, const fl_signature *signature, PyObject *args,
                        PyObject *kwargs, PyObject **out);

@@ -2,27 +2,37 @@
 #include "task/future.h"
 
 #include "py/call.h"
+#include "py/freelist.h"
 #include "task/callbacks.h"
 #include "task/task.h"
 
 /* -- making ---------------------------------------------------------------------------------------- */
 
+FutureObject *
+fl_future_alloc(LoopObject *loop, fl_freelist *list, PyTypeObject *type)
+{
+    PyObject *self = fl_freelist_take(list, type);
+    if (self == NULL && (self = _PyObject_GC_New(type)) == NULL) {
+        return NULL;
+    }
+    memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    FutureObject *future = (FutureObject *)self;
+    future->state = fl_state_hold(loop->state);
+    future->loop = Py_NewRef(loop);
+    future->native = true;
+    PyObject_GC_Track(self);
+    if (loop->debug && (future->source_tb = fl_extract_stack(loop->state)) == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return future;
+}
+
 PyObject *
 fl_future_new(LoopObject *loop)
 {
     fl_state *state = loop->state;
-    FutureObject *self = (FutureObject *)state->Future_type->tp_alloc(state->Future_type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->state = fl_state_hold(state);
-    self->loop = Py_NewRef(loop);
-    self->native = true;
-    if (loop->debug && (self->source_tb = fl_extract_stack(state)) == NULL) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
+    return (PyObject *)fl_future_alloc(loop, &state->free_futures, state->Future_type);
 }
 
 int

@@ -48,6 +48,10 @@ fl_future_direct_loop(FutureObject *future)
                                                                   : NULL;
 }
 
+/* A new pending object of exactly `type`, which begins as a Future, made from `list` if it holds one; all
+   further fields are zero.  NULL with an exception on failure. */
+FutureObject *fl_future_alloc(LoopObject *loop, fl_freelist *list, PyTypeObject *type);
+
 /* A new pending Future of one of our loops, or NULL with an exception. */
 PyObject *fl_future_new(LoopObject *loop);
 

@@ -2,6 +2,7 @@
 #include "task/future_iter.h"
 
 #include "py/call.h"
+#include "py/freelist.h"
 #include "py/types.h"
 
 typedef struct {
@@ -12,18 +13,6 @@ typedef struct {
 
 /* -- life ------------------------------------------------------------------------------------------ */
 
-static FutureIterObject *
-future_iter_alloc(fl_state *state)
-{
-#if FL_HAS_FREELISTS
-    fl_freelist *list = &state->free_iters;
-    if (list->len > 0) {
-        return (FutureIterObject *)PyObject_Init(list->items[--list->len], state->FutureIter_type);
-    }
-#endif
-    return PyObject_GC_New(FutureIterObject, state->FutureIter_type);
-}
-
 PyObject *
 fl_future_iter_new(PyObject *object)
 {
@@ -31,11 +20,13 @@ fl_future_iter_new(PyObject *object)
     if (fl_future_check_init(future) < 0) {
         return NULL;
     }
-    FutureIterObject *self = future_iter_alloc(future->state);
-    if (self == NULL) {
+    fl_state *state = future->state;
+    PyTypeObject *type = state->FutureIter_type;
+    FutureIterObject *self = (FutureIterObject *)fl_freelist_take(&state->free_iters, type);
+    if (self == NULL && (self = PyObject_GC_New(FutureIterObject, type)) == NULL) {
         return NULL;
     }
-    self->state = fl_state_hold(future->state);
+    self->state = fl_state_hold(state);
     self->future = (FutureObject *)Py_NewRef(object);
     PyObject_GC_Track(self);
     return (PyObject *)self;
@@ -56,19 +47,6 @@ FutureIter_clear(FutureIterObject *self)
     return 0;
 }
 
-static bool
-future_iter_keep_memory(fl_state *state, FutureIterObject *self)
-{
-#if FL_HAS_FREELISTS
-    fl_freelist *list = &state->free_iters;
-    if (list->len < FL_FREELIST_MAX && state->FutureIter_type == Py_TYPE(self)) {
-        list->items[list->len++] = (PyObject *)self;
-        return true;
-    }
-#endif
-    return false;
-}
-
 static void
 FutureIter_dealloc(FutureIterObject *self)
 {
@@ -76,7 +54,7 @@ FutureIter_dealloc(FutureIterObject *self)
     fl_state *state = self->state;
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->future);
-    if (!future_iter_keep_memory(state, self)) {
+    if (!fl_freelist_give(state, &state->free_iters, (PyObject *)self)) {
         PyObject_GC_Del(self);
     }
     fl_state_release(state);

@@ -3,6 +3,7 @@
 
 #include "py/args.h"
 #include "py/call.h"
+#include "py/freelist.h"
 #include "py/types.h"
 #include "task/callbacks.h"
 #include "task/future_iter.h"
@@ -34,14 +35,14 @@ Future_init(FutureObject *self, PyObject *args, PyObject *kwargs)
 }
 
 void
-fl_future_free(FutureObject *self)
+fl_future_free(FutureObject *self, PyTypeObject *exact, fl_freelist *list)
 {
     PyTypeObject *type = Py_TYPE(self);
     fl_state *state = self->state;
-    type->tp_free(self);
-    if (state != NULL) {
-        fl_state_release(state);
+    if (type != exact || !fl_freelist_give(state, list, (PyObject *)self)) {
+        type->tp_free(self);
     }
+    fl_state_release(state);
     Py_DECREF(type);
 }
 
@@ -59,7 +60,7 @@ Future_dealloc(FutureObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     fl_future_clear(self);
-    fl_future_free(self);
+    fl_future_free(self, self->state->Future_type, &self->state->free_futures);
     Py_TRASHCAN_END
 }
 

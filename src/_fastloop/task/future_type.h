@@ -4,8 +4,8 @@
 
 #include "task/future.h"
 
-/* Free a Future or Task whose fields have been cleared. */
-void fl_future_free(FutureObject *future);
+/* Free a Future or Task whose fields have been cleared; the memory of an exact one may go to the list. */
+void fl_future_free(FutureObject *future, PyTypeObject *exact, fl_freelist *list);
 
 /* What `__class__` answers: asyncio's class for the exact type, so that isinstance() holds; for a
    subclass its face.  A new reference, or NULL. */

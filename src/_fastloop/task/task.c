@@ -79,17 +79,10 @@ PyObject *
 fl_task_new(LoopObject *loop, PyObject *coro, PyObject *name, PyObject *context, bool eager_start)
 {
     fl_state *state = loop->state;
-    TaskObject *self = (TaskObject *)state->Task_type->tp_alloc(state->Task_type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->state = fl_state_hold(state);
-    self->loop = Py_NewRef(loop);
-    self->native = true;
-    if ((loop->debug && (self->source_tb = fl_extract_stack(state)) == NULL) ||
+    TaskObject *self = (TaskObject *)fl_future_alloc(loop, &state->free_tasks, state->Task_type);
+    if (self != NULL &&
         task_start(self, coro, name, context, eager_start && loop->thread_id != 0) < 0) {
-        Py_DECREF(self);
-        return NULL;
+        Py_CLEAR(self);
     }
     return (PyObject *)self;
 }
@@ -219,7 +212,7 @@ Task_dealloc(TaskObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     Task_clear(self);
-    fl_future_free((FutureObject *)self);
+    fl_future_free((FutureObject *)self, self->state->Task_type, &self->state->free_tasks);
     Py_TRASHCAN_END
 }
 
@@ -493,8 +486,14 @@ static PyGetSetDef task_getset[] = {
     {NULL},
 };
 
+#if FL_HAS_EAGER_START
+#define EAGER_PARAMETER ", eager_start=False"
+#else
+#define EAGER_PARAMETER ""
+#endif
+
 PyDoc_STRVAR(Task_doc,
-             "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
+             "Task(coro, *, loop=None, name=None, context=None" EAGER_PARAMETER ")\n--\n\n"
              "A future that drives a coroutine, as asyncio.Task.\n\n"
              "coro is a coroutine object; loop the event loop, by default asyncio.get_event_loop();\n"
              "name a str; context the contextvars.Context to run in, by default a copy of the\n"

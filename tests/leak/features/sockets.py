@@ -33,7 +33,7 @@ async def add_reader(env):
 
 @feature
 async def add_writer(env):
-    with socket_pair() as (left, right):
+    with socket_pair() as (left, _right):
         fired = env.loop.create_future()
         env.loop.add_writer(left, lambda: fired.done() or fired.set_result(None))
         env.loop.add_reader(left, nothing)
@@ -150,7 +150,7 @@ async def sock_connect_refused(env):
 
 @feature
 async def sock_sendfile(env):
-    with socket_pair() as (left, right), tempfile.TemporaryFile() as file:
+    with socket_pair() as (left, _right), tempfile.TemporaryFile() as file:
         file.write(bytes(10_000))
         file.flush()
         assert await env.loop.sock_sendfile(left, file, 5_000) == 5_000
@@ -167,11 +167,11 @@ class FileWithoutDescriptor:
 
 @feature
 async def sock_calls_cancelled(env):
-    with socket_pair() as (left, right):
+    with socket_pair() as (left, _):
         await cancelled(env.loop.sock_recv(left, 100))
         await cancelled(env.loop.sock_recv_into(left, bytearray(100)))
         await cancelled(env.loop.sock_sendall(left, bytes(1_000_000)))
-    with datagram_pair() as (left, right):
+    with datagram_pair() as (left, _right):
         await cancelled(env.loop.sock_recvfrom(left, 100))
         await cancelled(env.loop.sock_recvfrom_into(left, bytearray(100)))
     with listener() as server:
@@ -205,7 +205,7 @@ async def sock_calls_fail(env):
 
 @feature
 async def sock_call_never_awaited(env):
-    with socket_pair() as (left, right):
+    with socket_pair() as (left, _right):
         call = env.loop.sock_recv(left, 100)
         if isinstance(call, asyncio.Future):
             call.cancel()
@@ -216,7 +216,7 @@ async def sock_call_never_awaited(env):
 
 @feature
 def loop_closed_in_a_sock_call(env):
-    with socket_pair() as (left, right), fresh_loop(env) as loop:
+    with socket_pair() as (left, _right), fresh_loop(env) as loop:
         task = loop.create_task(loop.sock_recv(left, 100))
         run_one_turn(loop)
         run_one_turn(loop)

@@ -1,0 +1,41 @@
+/* Freelists: the memory of a few dead objects of each frequent type, to be used again. */
+#ifndef FL_PY_FREELIST_H
+#define FL_PY_FREELIST_H
+
+#include "state.h"
+
+#include <stdbool.h>
+
+/* A dead object come alive with a new head, its other fields as they were left; NULL when there is none. */
+static inline PyObject *
+fl_freelist_take(fl_freelist *list, PyTypeObject *type)
+{
+#if FL_HAS_FREELISTS
+    if (list->len > 0) {
+        return PyObject_Init(list->items[--list->len], type);
+    }
+#endif
+    (void)list;
+    (void)type;
+    return NULL;
+}
+
+/* Keep the memory of an object that is being deallocated.  False when it has to be freed: the list is full,
+   the module is gone, or the collector has marked the object as finalized. */
+static inline bool
+fl_freelist_give(fl_state *state, fl_freelist *list, PyObject *dead)
+{
+#if FL_HAS_FREELISTS
+    bool marked = PyObject_IS_GC(dead) && PyObject_GC_IsFinalized(dead);
+    if (list->len < FL_FREELIST_MAX && !state->cleared && !marked) {
+        list->items[list->len++] = dead;
+        return true;
+    }
+#endif
+    (void)state;
+    (void)list;
+    (void)dead;
+    return false;
+}
+
+#endif
