@@ -4,27 +4,32 @@ Replace `asyncio.run(main())` by `fastloop.run(main())`, or give `fastloop.new_e
 a loop factory; nothing else changes.
 """
 
+from __future__ import annotations
+
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._fastloop import Future, Handle, Task, TimerHandle
 from ._loop import Loop
 from ._version import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any, TypeAlias, TypeVar
+
+    if sys.version_info < (3, 16):
+        from ._policy import EventLoopPolicy, install
+
+    _T = TypeVar("_T")
+    if sys.version_info >= (3, 14):
+        _Main: TypeAlias = Awaitable[_T]
+    else:
+        _Main: TypeAlias = Coroutine[Any, Any, _T]
+
 __all__ = ["Future", "Handle", "Loop", "Task", "TimerHandle", "__version__", "new_event_loop", "run"]
 if sys.version_info < (3, 16):
     __all__ += ["EventLoopPolicy", "install"]
-
-if TYPE_CHECKING and sys.version_info < (3, 16):
-    from ._policy import EventLoopPolicy, install
-
-_T = TypeVar("_T")
-if sys.version_info >= (3, 14):
-    _Main: TypeAlias = Awaitable[_T]
-else:
-    _Main: TypeAlias = Coroutine[Any, Any, _T]
 
 
 def new_event_loop() -> Loop:

@@ -1,11 +1,16 @@
 """What the groups of methods in the other files of this package add to."""
 
+from __future__ import annotations
+
 import asyncio
 from asyncio.coroutines import iscoroutine
 from inspect import iscoroutinefunction
-from typing import Any
 
 from . import _fastloop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any
 
 
 class CoreLoop(_fastloop.BaseLoop, asyncio.AbstractEventLoop):

@@ -1,11 +1,17 @@
 """Where exceptions go that nobody catches, and the complaints of debug mode."""
 
+from __future__ import annotations
+
+import sys
 import traceback
 from asyncio import base_events
 from collections.abc import Callable
-from typing import Any
 
 from ._core import CoreLoop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any
 
 _ORIGINS = {"source_traceback": "Object created at", "handle_traceback": "Handle created at"}
 
@@ -68,10 +74,12 @@ class ErrorMethods(CoreLoop):
             )
 
     def _call_custom_handler(self, handler: Callable[..., object], context: dict[str, Any]) -> None:
-        """Run the handler in the context of the task or handle that failed, where there is one."""
+        """Run the handler, from Python 3.12 on in the context of the task or handle that failed."""
         origin = context.get("task") or context.get("future") or context.get("handle")
         get_context = getattr(origin, "get_context", None)
-        run = getattr(get_context(), "run", None) if get_context is not None else None
+        run = None
+        if get_context is not None and sys.version_info >= (3, 12):
+            run = getattr(get_context(), "run", None)
         if run is not None:
             run(handler, self, context)
         else:

@@ -1,5 +1,7 @@
 """Work handed to threads, and the end of asynchronous generators."""
 
+from __future__ import annotations
+
 import asyncio
 import concurrent.futures
 import socket
@@ -8,12 +10,15 @@ import warnings
 import weakref
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, TypeVar, TypeVarTuple
 
 from ._core import CoreLoop
 
-_T = TypeVar("_T")
-_Ts = TypeVarTuple("_Ts")
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any, TypeVar, TypeVarTuple
+
+    _T = TypeVar("_T")
+    _Ts = TypeVarTuple("_Ts")
 
 
 class ExecutorMethods(CoreLoop):
@@ -29,7 +34,7 @@ class ExecutorMethods(CoreLoop):
 
     def run_in_executor(
         self, executor: concurrent.futures.Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
-    ) -> "asyncio.Future[_T]":
+    ) -> asyncio.Future[_T]:
         """Call func(*args) in an executor, None standing for the default one; return a future.
 
         Raises RuntimeError if the loop is closed or its default executor was shut down.
@@ -89,7 +94,7 @@ class ExecutorMethods(CoreLoop):
             thread.join()
 
     def _join_executor(
-        self, executor: concurrent.futures.ThreadPoolExecutor, joined: "asyncio.Future[None]"
+        self, executor: concurrent.futures.ThreadPoolExecutor, joined: asyncio.Future[None]
     ) -> None:
         """In a thread: wait for the executor's threads, then complete the future."""
 

@@ -1,8 +1,12 @@
 """The methods that make transports, which fastloop does not have yet."""
 
-from typing import Any, NoReturn
+from __future__ import annotations
 
 from ._core import CoreLoop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any, NoReturn
 
 
 def _missing(name: str) -> NoReturn:

@@ -1,5 +1,7 @@
 """Signal handlers that run as callbacks of the loop."""
 
+from __future__ import annotations
+
 import contextvars
 import errno
 import signal
@@ -10,11 +12,14 @@ from asyncio.coroutines import iscoroutine
 from asyncio.log import logger
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any, TypeVarTuple
 
 from ._core import CoreLoop
 
-_Ts = TypeVarTuple("_Ts")
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any, TypeVarTuple
+
+    _Ts = TypeVarTuple("_Ts")
 
 
 def _do_nothing(signum: int, frame: Any) -> None:

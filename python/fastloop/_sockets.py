@@ -1,14 +1,19 @@
 """Socket operations that begin with a look-up or end with a file: sock_connect() and sock_sendfile()."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
 import socket
 from asyncio import SendfileNotAvailableError
 from asyncio.base_events import _check_ssl_socket  # type: ignore[attr-defined]
-from typing import IO, Any
 
 from ._core import CoreLoop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import IO, Any
 
 _FALLBACK_CHUNK = 256 * 1024  # bytes read at once where sendfile(2) cannot be used
 _SENDFILE_CHUNK = 2**30  # bytes for one system call when there is no count

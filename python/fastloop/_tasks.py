@@ -1,16 +1,21 @@
 """How asyncio comes to know the tasks of fastloop: all_tasks(), and the __class__ of subclasses."""
 
+from __future__ import annotations
+
 import asyncio
 import gc
 import sys
 from collections.abc import Iterator
-from typing import Any
 from weakref import WeakSet
 
 from . import _fastloop
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any
 
-def _find_task_set() -> "WeakSet[Any] | None":
+
+def _find_task_set() -> WeakSet[Any] | None:
     """Return the WeakSet that asyncio.all_tasks() iterates over, or None if there is no such set."""
     if sys.version_info < (3, 14):
         name = "_all_tasks" if sys.version_info < (3, 12) else "_scheduled_tasks"

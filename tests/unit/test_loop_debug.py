@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 
@@ -29,7 +30,7 @@ def test_debug_is_off_and_on(loop):
 @pytest.mark.parametrize("value, expected", [("1", "True"), ("", "False")])
 def test_debug_by_environment(run_script, value, expected):
     source = "loop = new_event_loop()\nprint(loop.get_debug())\nloop.close()"
-    assert run_script(source, env={"PYTHONASYNCIODEBUG": value}).stdout == f"{expected}\n"
+    assert run_script(source, env={**os.environ, "PYTHONASYNCIODEBUG": value}).stdout == f"{expected}\n"
 
 
 def test_slow_callback_is_logged(debug_loop, caplog):

@@ -245,6 +245,7 @@ loop_turn(LoopObject *loop)
 int
 fl_loop_run(LoopObject *loop)
 {
+    loop->unpolled = FL_POLL_TURNS; /* a run begins with a poll, however short it is */
     do {
         if (loop_turn(loop) < 0) {
             return -1;

@@ -39,21 +39,30 @@ watch_wanted(const fl_watch *watch)
     return (watch->target[FL_READING] ? FL_READ : 0) | (watch->target[FL_WRITING] ? FL_WRITE : 0);
 }
 
-/* Tell the backend to watch fd for exactly `wanted`, under a new generation: fd may be another file than it
-   was, while a duplicate of that one is still registered under the number. */
+static uint32_t
+generation_after(uint32_t generation)
+{
+    return generation + 1 == FL_WAKE_GENERATION ? 0 : generation + 1;
+}
+
+/* Tell the backend to watch fd for exactly `wanted`.  Each registration is a generation of its own: the number
+   may name another file than it did, while a duplicate of that one still reports under it. */
 static int
 watch_arm(LoopObject *loop, int fd, unsigned wanted)
 {
+    const fl_backend_ops *ops = loop->backend->ops;
     fl_watch *watch = &loop->watches[fd];
-    uint32_t generation = watch->generation + 1;
-    if (generation == FL_WAKE_GENERATION) {
-        generation = 0;
+    if (watch->armed == 0) {
+        watch->generation = generation_after(watch->generation);
     }
-    int rc = loop->backend->ops->arm(loop->backend, fd, generation, watch->armed, wanted);
+    int rc = ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
+    if (rc == 1) {
+        watch->generation = generation_after(watch->generation);
+        rc = ops->arm(loop->backend, fd, watch->generation, wanted, wanted);
+    }
     if (rc < 0) {
         return fl_raise_errno(rc);
     }
-    watch->generation = generation;
     watch->armed = wanted;
     return 0;
 }
@@ -262,18 +271,15 @@ static int
 watch_ignore(LoopObject *loop, const fl_event *event)
 {
     fl_watch *watch = watch_get(loop, event->fd);
-    if (watch != NULL && watch->armed != 0 && watch->generation == event->generation) {
-        watch_disarm(loop, event->fd, watch_wanted(watch));
-        return 0;
+    if (watch == NULL || watch->armed == 0) {
+        int forgotten = loop->backend->ops->forget(loop->backend, event->fd);
+        return forgotten < 0 ? watch_rebuild(loop, event->fd) : 0;
     }
-    if (loop->backend->ops->forget(loop->backend, event->fd) < 0) {
+    if (watch->generation != event->generation) {
         return watch_rebuild(loop, event->fd);
     }
-    if (watch == NULL) {
-        return 0;
-    }
-    watch->armed = 0;
-    return watch_wanted(watch) == 0 ? 0 : watch_arm(loop, event->fd, watch_wanted(watch));
+    watch_disarm(loop, event->fd, watch_wanted(watch));
+    return 0;
 }
 
 static int
