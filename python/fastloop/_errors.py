@@ -75,7 +75,8 @@ class ErrorMethods(CoreLoop):
 
     def _call_custom_handler(self, handler: Callable[..., object], context: dict[str, Any]) -> None:
         """Run the handler, from Python 3.12 on in the context of the task or handle that failed."""
-        origin = context.get("task") or context.get("future") or context.get("handle")
+        origins = (context.get(key) for key in ("task", "future", "handle"))
+        origin = next((thing for thing in origins if thing is not None), None)
         get_context = getattr(origin, "get_context", None)
         run = None
         if get_context is not None and sys.version_info >= (3, 12):

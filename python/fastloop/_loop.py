@@ -1,7 +1,6 @@
 """fastloop.Loop: the loop written in C, and what is called too rarely to be in C."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable
 
@@ -42,15 +41,11 @@ class Loop(
         was_closed = self.is_closed()
         super().close()
         if not was_closed:
-            self._remove_signal_handlers()
             self._abandon_executor()
+            self._remove_signal_handlers()
 
-    def __del__(
-        self,
-        _warn: Callable[..., None] = warnings.warn,
-        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
-    ) -> None:
-        if not self.is_closed() and not _is_finalizing():
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if not self.is_closed():
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
             if not self.is_running():
                 self.close()

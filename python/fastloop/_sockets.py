@@ -30,16 +30,16 @@ class SocketMethods(CoreLoop):
         """
         self._check_socket(sock)
         if sock.family in _INET:
-            address = await self._resolve(sock, *address)
+            address = await self._resolve(sock, address)
         await self._sock_connect_resolved(sock, address)
 
-    async def _resolve(
-        self, sock: socket.socket, host: Any, port: Any, flowinfo: int = 0, scope_id: int = 0
-    ) -> tuple[Any, ...]:
+    async def _resolve(self, sock: socket.socket, address: Any) -> Any:
         """Return the first address for a socket of this kind."""
+        host, port = address[:2]
+        if len(address) > 4:
+            raise TypeError(f"an address has 2 to 4 items, got {address!r}")
         if _is_literal(sock.family, host, port):
-            details = (flowinfo, scope_id) if sock.family == socket.AF_INET6 else ()
-            return (host, port, *details)
+            return address
         found = await self.getaddrinfo(host, port, family=sock.family, type=sock.type, proto=sock.proto)
         if not found:
             raise OSError(f"getaddrinfo({host!r}) returned empty list")
@@ -80,22 +80,23 @@ class SocketMethods(CoreLoop):
         """sendfile(2) until the file ends or count bytes are gone."""
         file_fd = _sendfile_descriptor(file)
         sent = 0
-        try:
-            while count is None or sent < count:
-                chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
-                try:
-                    n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
-                except (BlockingIOError, InterruptedError):
-                    await self._sock_writable(sock)
-                    continue
-                except OSError as exc:
-                    raise _sendfile_error(exc, sent) from exc
-                if n == 0:
-                    break
-                sent += n
-        finally:
-            if sent > 0:
-                os.lseek(file_fd, offset + sent, os.SEEK_SET)
+        while count is None or sent < count:
+            chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
+            try:
+                n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
+            except (BlockingIOError, InterruptedError):
+                await self._sock_writable(sock)
+                continue
+            except OSError as exc:
+                _move_position(file_fd, offset, sent)
+                error = _sendfile_error(exc, sent)
+                if error is exc:
+                    raise
+                raise error from exc
+            if n == 0:
+                break
+            sent += n
+        _move_position(file_fd, offset, sent)
         return sent
 
     async def _sock_sendfile_fallback(
@@ -156,6 +157,12 @@ def _sendfile_descriptor(file: IO[bytes]) -> int:
     except (AttributeError, io.UnsupportedOperation, OSError) as exc:
         raise SendfileNotAvailableError("not a regular file") from exc
     return fd
+
+
+def _move_position(fd: int, offset: int, sent: int) -> None:
+    """Put the file's position after the last byte sent."""
+    if sent > 0:
+        os.lseek(fd, offset + sent, os.SEEK_SET)
 
 
 def _sendfile_error(exc: OSError, sent: int) -> Exception:

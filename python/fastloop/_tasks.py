@@ -81,12 +81,16 @@ class _FaceType(type):
         return repr(cls._real)
 
 
-def make_face(real: type, asyncio_class: type) -> type:
-    """Return the face of `real`, a subclass of fastloop.Future or fastloop.Task."""
-    return _FaceType(real.__name__, (asyncio_class,), {"_real": real})
+def face_of(real: type, asyncio_class: type) -> type:
+    """Return the face of `real`, a subclass of fastloop.Future or fastloop.Task, which keeps it."""
+    face = real.__dict__.get("_fastloop_face")
+    if face is None:
+        face = _FaceType(real.__name__, (asyncio_class,), {"_real": real})
+        type.__setattr__(real, "_fastloop_face", face)
+    return face  # type: ignore[no-any-return]
 
 
 def introduce() -> None:
     """Set up both, once, when the package is imported."""
     list_tasks()
-    _fastloop._set_face_maker(make_face)
+    _fastloop._set_face_of(face_of)

@@ -13,6 +13,8 @@
 #define FL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
 /* A second __init__() of a Future or Task raises RuntimeError. */
 #define FL_HAS_SINGLE_INIT (PY_VERSION_HEX >= 0x030F0000)
+/* create_task() hands name= and all other keywords to a task factory; before, it names the task itself. */
+#define FL_HAS_FACTORY_KEYWORDS (PY_VERSION_HEX >= 0x030E0000)
 /* Task(context=) must be a Context. */
 #define FL_HAS_CONTEXT_CHECK (PY_VERSION_HEX >= 0x030F0000)
 /* call_soon_threadsafe() returns a handle whose cancel() waits for a callback under way. */

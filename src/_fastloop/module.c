@@ -32,15 +32,15 @@ module_tasks_are_listed(PyObject *module, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(set_face_maker_doc,
-             "_set_face_maker(function, /)\n--\n\n"
-             "Have function(subclass, asyncio_class) make what an instance of a subclass of Future or\n"
+PyDoc_STRVAR(set_face_of_doc,
+             "_set_face_of(function, /)\n--\n\n"
+             "Have function(subclass, asyncio_class) tell what an instance of a subclass of Future or\n"
              "Task shows as its __class__.");
 
 static PyObject *
-module_set_face_maker(PyObject *module, PyObject *function)
+module_set_face_of(PyObject *module, PyObject *function)
 {
-    Py_XSETREF(fl_state_of_module(module)->make_face, Py_NewRef(function));
+    Py_XSETREF(fl_state_of_module(module)->face_of, Py_NewRef(function));
     Py_RETURN_NONE;
 }
 
@@ -61,7 +61,7 @@ module_after_fork_in_child(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyMethodDef module_methods[] = {
     {"_native_tasks", module_native_tasks, METH_NOARGS, native_tasks_doc},
     {"_tasks_are_listed", module_tasks_are_listed, METH_NOARGS, tasks_are_listed_doc},
-    {"_set_face_maker", module_set_face_maker, METH_O, set_face_maker_doc},
+    {"_set_face_of", module_set_face_of, METH_O, set_face_of_doc},
     {"_after_fork_in_child", module_after_fork_in_child, METH_NOARGS, after_fork_in_child_doc},
     {NULL},
 };

@@ -43,9 +43,8 @@ state_fill(fl_state *state)
 {
     fl_list_init(&state->loops);
     state->users = 1;
-    /* 3.13.3 is the first whose create_task() passes all its keywords on to a task factory. */
-    state->kwargs_to_factory = Py_Version >= 0x030D0300;
-    state->wraps_stop_iteration = Py_Version >= 0x030C0200;
+    state->create_task_takes_eager = Py_Version >= 0x030D0300;
+    state->wraps_stop_iteration = Py_Version >= 0x030C0600;
 #define FL_MAKE(name)                                                                              \
     if (state_intern(&state->str_##name, #name) < 0) {                                             \
         return -1;                                                                                 \
@@ -58,8 +57,7 @@ state_fill(fl_state *state)
     }
     FL_IMPORTS(FL_MAKE)
 #undef FL_MAKE
-    state->faces = PyDict_New();
-    return state->faces == NULL ? -1 : state_find_current_task(state);
+    return state_find_current_task(state);
 }
 
 fl_state *
@@ -89,8 +87,7 @@ fl_state_traverse(fl_state *state, visitproc visit, void *arg)
 #undef FL_VISIT
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->swap_current_task);
-    Py_VISIT(state->faces);
-    Py_VISIT(state->make_face);
+    Py_VISIT(state->face_of);
     return 0;
 }
 
@@ -107,6 +104,7 @@ fl_state_clear(fl_state *state)
 {
     state->cleared = true;
     freelist_clear(&state->free_handles, PyObject_Free);
+    freelist_clear(&state->free_timers, PyObject_GC_Del);
     freelist_clear(&state->free_iters, PyObject_GC_Del);
     freelist_clear(&state->free_futures, PyObject_GC_Del);
     freelist_clear(&state->free_tasks, PyObject_GC_Del);
@@ -121,6 +119,5 @@ fl_state_clear(fl_state *state)
 #undef FL_CLEAR
     Py_CLEAR(state->current_tasks);
     Py_CLEAR(state->swap_current_task);
-    Py_CLEAR(state->faces);
-    Py_CLEAR(state->make_face);
+    Py_CLEAR(state->face_of);
 }

@@ -156,18 +156,18 @@ typedef struct fl_state {
     size_t users;                /* the module and every object that keeps a pointer to this */
     PyObject *current_tasks;     /* the live dict {loop: task} of asyncio; NULL from 3.14 on */
     PyObject *swap_current_task; /* _asyncio._swap_current_task; NULL before 3.14 */
-    PyObject *faces;             /* {subclass of Future or Task: class shown as __class__} */
-    PyObject *make_face;         /* set by the Python package; makes such a class; may be NULL */
+    PyObject *face_of; /* the Python package's face_of(), or NULL: shown as __class__ of subclasses */
     fl_ready_fn run_ready[FL_READY_KINDS];
     /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
     int (*complete_waiter)(PyObject *future);
-    fl_list loops;            /* every live Loop of this interpreter, through LoopObject.link */
-    uint64_t tasks_created;   /* for the names Task-1, Task-2 … */
-    int tasks_listed;         /* whether asyncio.all_tasks() sees our own list of tasks */
-    int wraps_stop_iteration; /* set_exception(StopIteration) stores a RuntimeError */
-    int kwargs_to_factory;    /* whether create_task() hands name= and the like to a task factory */
-    bool cleared;             /* the module is gone: nothing is kept any more */
-    fl_freelist free_handles; /* of both types of handle */
+    fl_list loops;               /* every live Loop of this interpreter, through LoopObject.link */
+    uint64_t tasks_created;      /* for the names Task-1, Task-2 … */
+    int tasks_listed;            /* whether asyncio.all_tasks() sees our own list of tasks */
+    int wraps_stop_iteration;    /* set_exception(StopIteration) stores a RuntimeError */
+    int create_task_takes_eager; /* create_task(eager_start=) is accepted */
+    bool cleared;                /* the module is gone: nothing is kept any more */
+    fl_freelist free_handles;
+    fl_freelist free_timers;
     fl_freelist free_iters;
     fl_freelist free_futures; /* of exactly that type */
     fl_freelist free_tasks;

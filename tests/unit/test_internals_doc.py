@@ -76,7 +76,7 @@ def test_it_names_the_way_of_a_step():
 def test_what_does_not_exist_is_found():
     text = """
         `loop/gone.c`, `_gone.py` and `gone/` are gone, and so are `fl_gone`, `Loop_gone`, `gone()` and `FL_GONE`;
-        `loop/run.c`, `_tasks.py`, `task/`, `fl_loop_run`, `task_step()`, `make_face()`, `FL_READY_STEP` are there.
+        `loop/run.c`, `_tasks.py`, `task/`, `fl_loop_run`, `task_step()`, `face_of()`, `FL_READY_STEP` are there.
         `asyncio.gone()` and `loop->gone` are nobody's business.
     """
 

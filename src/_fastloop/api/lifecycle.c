@@ -29,6 +29,24 @@ lifecycle_check_running(LoopObject *self)
     return 0;
 }
 
+/* Record where coroutines are created.  0, or -1 with an exception. */
+static int
+lifecycle_begin_tracking(LoopObject *self)
+{
+    fl_state *state = self->state;
+    PyObject *depth = PyObject_CallNoArgs(state->get_origin_depth);
+    PyObject *result =
+        depth == NULL ? NULL : PyObject_CallFunction(state->set_origin_depth, "i", 10);
+    if (result == NULL) {
+        Py_XDECREF(depth);
+        return -1;
+    }
+    Py_DECREF(result);
+    Py_XSETREF(self->saved_origin_depth, depth);
+    self->origin_tracked = true;
+    return 0;
+}
+
 /* Record where coroutines are created, or stop doing so. */
 static int
 lifecycle_track_origins(LoopObject *self, bool enabled)
@@ -36,20 +54,15 @@ lifecycle_track_origins(LoopObject *self, bool enabled)
     if (enabled == self->origin_tracked) {
         return 0;
     }
-    fl_state *state = self->state;
-    PyObject *result;
     if (enabled) {
-        Py_XSETREF(self->saved_origin_depth, PyObject_CallNoArgs(state->get_origin_depth));
-        result = self->saved_origin_depth == NULL
-                     ? NULL
-                     : PyObject_CallFunction(state->set_origin_depth, "i", 10);
+        return lifecycle_begin_tracking(self);
     }
-    else {
-        result = PyObject_CallOneArg(state->set_origin_depth, self->saved_origin_depth);
-        Py_CLEAR(self->saved_origin_depth);
-    }
+    PyObject *depth = self->saved_origin_depth;
+    self->saved_origin_depth = NULL;
+    self->origin_tracked = false;
+    PyObject *result = PyObject_CallOneArg(self->state->set_origin_depth, depth);
+    Py_DECREF(depth);
     Py_XDECREF(result);
-    self->origin_tracked = result == NULL ? self->origin_tracked : enabled;
     return result == NULL ? -1 : 0;
 }
 
@@ -109,22 +122,41 @@ lifecycle_enter(LoopObject *self)
     return lifecycle_set_running(self, (PyObject *)self);
 }
 
-/* Undo lifecycle_enter(), also when it failed half-way.  The raised exception stays. */
+/* Keep the raised exception unless there was one before. */
+static void
+lifecycle_keep_first(PyObject **first)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    if (*first == NULL) {
+        *first = raised;
+    }
+    else {
+        Py_XDECREF(raised);
+    }
+}
+
+/* Undo lifecycle_enter(), also when it failed half-way.  The first exception is the one that stays. */
 static int
 lifecycle_leave(LoopObject *self)
 {
-    PyObject *raised = PyErr_GetRaisedException();
-    int rc = self->published == NULL ? 0 : fl_current_publish(self, NULL);
+    PyObject *first = PyErr_GetRaisedException();
+    if (self->published != NULL && fl_current_publish(self, NULL) < 0) {
+        lifecycle_keep_first(&first);
+        Py_CLEAR(self->published);
+    }
     self->stopping = false;
     self->thread_id = 0;
-    rc |= lifecycle_set_running(self, Py_None);
-    rc |= lifecycle_track_origins(self, false);
-    rc |= lifecycle_restore_hooks(self);
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        return -1;
+    if (lifecycle_set_running(self, Py_None) < 0) {
+        lifecycle_keep_first(&first);
     }
-    return rc;
+    if (lifecycle_track_origins(self, false) < 0) {
+        lifecycle_keep_first(&first);
+    }
+    if (lifecycle_restore_hooks(self) < 0) {
+        lifecycle_keep_first(&first);
+    }
+    PyErr_SetRaisedException(first);
+    return first == NULL ? 0 : -1;
 }
 
 /* -- running --------------------------------------------------------------------------------------- */
@@ -313,21 +345,20 @@ PyDoc_STRVAR(Loop_close_doc,
 static PyObject *
 Loop_close(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->thread_id != 0 && !self->forked) {
-        PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
-        return NULL;
-    }
-    if (self->closed) {
-        Py_RETURN_NONE;
-    }
-    if (self->debug) {
+    if (self->debug && !self->closed && self->thread_id == 0) {
         PyObject *result = PyObject_CallMethod(self->state->logger, "debug", "sO", "Close %r", self);
         if (result == NULL) {
             return NULL;
         }
         Py_DECREF(result);
     }
-    fl_loop_shut(self);
+    if (self->thread_id != 0 && !self->forked) { /* checked after logging, which may run anything */
+        PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
+        return NULL;
+    }
+    if (!self->closed) {
+        fl_loop_shut(self);
+    }
     Py_RETURN_NONE;
 }
 

@@ -184,6 +184,9 @@ BaseLoop_dealloc(LoopObject *self)
     fl_state *state = self->state;
     PyObject_GC_UnTrack(self);
     BaseLoop_clear(self);
+    while (self->tasks.next != &self->tasks) {
+        fl_list_remove(self->tasks.next); /* a task that was given another loop */
+    }
     fl_ring_free(&self->ready);
     fl_list_remove(&self->link);
     type->tp_free(self);

@@ -16,7 +16,17 @@ Loop_create_future(LoopObject *self, PyObject *Py_UNUSED(ignored))
 
 /* -- task factories -------------------------------------------------------------------------------- */
 
-/* factory(loop, coro, **keywords), the way of create_task() since Python 3.13.3. */
+/* Call the factory, which may replace itself meanwhile, with (loop, coro) and keywords. */
+static PyObject *
+factory_call(LoopObject *self, PyObject *const *args, PyObject *kwnames)
+{
+    PyObject *factory = Py_NewRef(self->task_factory);
+    PyObject *task = PyObject_Vectorcall(factory, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+    Py_DECREF(factory);
+    return task;
+}
+
+/* factory(loop, coro, **keywords), the way of create_task() since Python 3.14. */
 static PyObject *
 factory_call_with_keywords(LoopObject *self, PyObject *const *args, PyObject *kwnames)
 {
@@ -29,8 +39,7 @@ factory_call_with_keywords(LoopObject *self, PyObject *const *args, PyObject *kw
     for (Py_ssize_t i = 0; i < nkw; i++) {
         stack[3 + i] = args[1 + i];
     }
-    return PyObject_Vectorcall(self->task_factory, stack + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                               kwnames);
+    return factory_call(self, stack + 1, kwnames);
 }
 
 /* Name a task made by a factory that was not told the name. */
@@ -48,17 +57,29 @@ factory_name_task(LoopObject *self, PyObject *task, PyObject *name)
     return task;
 }
 
-/* factory(loop, coro) or factory(loop, coro, context=context), the way of Python up to 3.13.2. */
+/* factory(loop, coro) with only the keywords that were given, the way before Python 3.14. */
 static PyObject *
-factory_call_plain(LoopObject *self, PyObject *coro, PyObject *name, PyObject *context)
+factory_call_plain(LoopObject *self, PyObject *coro, PyObject *name, PyObject *context,
+                   PyObject *eager)
 {
-    PyObject *kwnames = NULL;
-    if (fl_arg_given(context) && (kwnames = PyTuple_Pack(1, self->state->str_context)) == NULL) {
+    PyObject *stack[] = {NULL, (PyObject *)self, coro, NULL, NULL};
+    PyObject *names[2] = {NULL, NULL};
+    int n = 0;
+    if (fl_arg_given(context)) {
+        names[n] = self->state->str_context;
+        stack[3 + n++] = context;
+    }
+    if (eager != NULL) {
+        names[n] = self->state->str_eager_start;
+        stack[3 + n++] = eager;
+    }
+    PyObject *kwnames = n == 0   ? NULL
+                        : n == 1 ? PyTuple_Pack(1, names[0])
+                                 : PyTuple_Pack(2, names[0], names[1]);
+    if (n > 0 && kwnames == NULL) {
         return NULL;
     }
-    PyObject *stack[] = {NULL, (PyObject *)self, coro, context};
-    PyObject *task = PyObject_Vectorcall(self->task_factory, stack + 1,
-                                         2 | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+    PyObject *task = factory_call(self, stack + 1, kwnames);
     Py_XDECREF(kwnames);
     return factory_name_task(self, task, name);
 }
@@ -79,13 +100,13 @@ Loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         "create_task",
         1,
         1,
-        state->kwargs_to_factory ? 4 : 3,
+        state->create_task_takes_eager ? 4 : 3,
         {FL_PARAM(coro), FL_PARAM(name), FL_PARAM(context), FL_PARAM(eager_start)},
     };
     if (!self->direct && fl_loop_check_closed(self) < 0) {
         return NULL;
     }
-    if (self->task_factory != NULL && state->kwargs_to_factory && nargs == 1) {
+    if (self->task_factory != NULL && FL_HAS_FACTORY_KEYWORDS && nargs == 1) {
         return factory_call_with_keywords(self, args, kwnames);
     }
     PyObject *given[4] = {NULL};
@@ -93,7 +114,7 @@ Loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         return NULL;
     }
     if (self->task_factory != NULL) {
-        return factory_call_plain(self, given[0], given[1], given[2]);
+        return factory_call_plain(self, given[0], given[1], given[2], given[3]);
     }
     int eager = given[3] == NULL ? 0 : PyObject_IsTrue(given[3]);
     return eager < 0 ? NULL : fl_task_new(self, given[0], given[1], given[2], eager);

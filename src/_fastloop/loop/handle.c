@@ -7,6 +7,19 @@
 
 /* -- making and unmaking --------------------------------------------------------------------------- */
 
+/* Timers are often kept by whoever set them, so the collector tracks them. */
+static HandleObject *
+handle_alloc(fl_state *state, PyTypeObject *type)
+{
+    bool timer = type == state->TimerHandle_type;
+    fl_freelist *list = timer ? &state->free_timers : &state->free_handles;
+    PyObject *self = fl_freelist_take(list, type);
+    if (self == NULL) {
+        self = timer ? _PyObject_GC_New(type) : _PyObject_New(type);
+    }
+    return (HandleObject *)self;
+}
+
 static int
 handle_set_args(HandleObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -31,8 +44,8 @@ HandleObject *
 fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context)
 {
-    HandleObject *self = (HandleObject *)fl_freelist_take(&loop->state->free_handles, type);
-    if (self == NULL && (self = PyObject_New(HandleObject, type)) == NULL) {
+    HandleObject *self = handle_alloc(loop->state, type);
+    if (self == NULL) {
         return NULL;
     }
     self->loop = (LoopObject *)Py_NewRef(loop);
@@ -47,6 +60,9 @@ fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject
         Py_DECREF(self);
         return NULL;
     }
+    if (self->timer) {
+        PyObject_GC_Track(self);
+    }
     return self;
 }
 
@@ -59,32 +75,42 @@ handle_drop_call(HandleObject *self)
     }
 }
 
+static void
+handle_free(LoopObject *loop, HandleObject *self)
+{
+    fl_state *state = loop == NULL ? NULL : loop->state;
+    if (self->timer) {
+        if (state == NULL || !fl_freelist_give(state, &state->free_timers, (PyObject *)self)) {
+            PyObject_GC_Del(self);
+        }
+    }
+    else if (state == NULL || !fl_freelist_give(state, &state->free_handles, (PyObject *)self)) {
+        PyObject_Free(self);
+    }
+}
+
 void
 fl_handle_dealloc(HandleObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     LoopObject *loop = self->loop; /* holds the module's state as long as it is needed */
+    if (self->timer) {
+        PyObject_GC_UnTrack(self);
+    }
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     handle_drop_call(self);
     Py_XDECREF(self->context);
     Py_XDECREF(self->source_tb);
-    if (loop == NULL ||
-        !fl_freelist_give(loop->state, &loop->state->free_handles, (PyObject *)self)) {
-        PyObject_Free(self);
-    }
+    handle_free(loop, self);
     Py_XDECREF(loop);
     Py_DECREF(type);
 }
 
 int
-fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
+fl_handle_traverse(HandleObject *self, visitproc visit, void *arg)
 {
-    HandleObject *self = (HandleObject *)object;
-    if (Py_REFCNT(self) > 1) {
-        return 0;
-    }
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->loop);
     Py_VISIT(self->context);
@@ -96,7 +122,39 @@ fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
+int
+fl_handle_clear(HandleObject *self)
+{
+    handle_drop_call(self);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->source_tb);
+    return 0;
+}
+
+int
+fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
+{
+    HandleObject *self = (HandleObject *)object;
+    if (self->timer) {
+        return visit(object, arg);
+    }
+    return Py_REFCNT(self) > 1 ? 0 : fl_handle_traverse(self, visit, arg);
+}
+
 /* -- letting go ------------------------------------------------------------------------------------ */
+
+/* The repr() in debug mode, or NULL; an exception that is on its way stays. */
+static PyObject *
+handle_last_words(HandleObject *self)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *text = PyObject_Repr((PyObject *)self);
+    if (text == NULL) {
+        PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
+    }
+    PyErr_SetRaisedException(raised);
+    return text;
+}
 
 /* What is left of a call for repr() to show, and cannot be part of a cycle: in debug mode the whole text,
    else the code of a Python function or method, or NULL. */
@@ -104,11 +162,7 @@ static PyObject *
 handle_epitaph(HandleObject *self)
 {
     if (self->loop != NULL && self->loop->debug) {
-        PyObject *text = PyObject_Repr((PyObject *)self);
-        if (text == NULL) {
-            PyErr_Clear(); /* a callback that cannot be described is not described */
-        }
-        return text;
+        return handle_last_words(self);
     }
     PyObject *function = self->callback;
     if (self->cancelled || function == NULL) {
@@ -171,10 +225,9 @@ fl_handle_cancel(HandleObject *self)
 /* -- running --------------------------------------------------------------------------------------- */
 
 int
-fl_run_in_context(LoopObject *loop, PyObject *context, PyObject *callback, PyObject *const *args,
-                  size_t nargsf)
+fl_run_in_context(PyObject *context, PyObject *callback, PyObject *const *args, size_t nargsf)
 {
-    if (fl_current_publish(loop, NULL) < 0 || PyContext_Enter(context) < 0) {
+    if (PyContext_Enter(context) < 0) {
         return -1;
     }
     PyObject *result = PyObject_Vectorcall(callback, args, nargsf, NULL);
@@ -188,7 +241,7 @@ handle_call(HandleObject *self)
 {
     bool inlined = self->nargs <= FL_HANDLE_INLINE;
     PyObject *const *args = inlined ? self->args : &PyTuple_GET_ITEM(self->args[0], 0);
-    return fl_run_in_context(self->loop, self->context, self->callback, args, (size_t)self->nargs);
+    return fl_run_in_context(self->context, self->callback, args, (size_t)self->nargs);
 }
 
 /* A thread that waits for a run to end, on that thread's stack. */
@@ -201,7 +254,7 @@ void
 fl_handle_wait_for_run(HandleObject *self)
 {
     bool busy = self->threadsafe && self->running;
-    if (!busy || self->loop->thread_id == PyThread_get_thread_ident()) {
+    if (!busy || self->runner == PyThread_get_thread_ident()) {
         return;
     }
     fl_waiter waiter = {.lock = PyThread_allocate_lock(), .next = self->waiters};
@@ -237,6 +290,7 @@ fl_handle_run(HandleObject *self)
     }
     bool nested = self->running;
     self->running = true;
+    self->runner = self->threadsafe ? PyThread_get_thread_ident() : 0;
     int rc = handle_call(self);
     if (rc < 0) {
         rc = fl_handle_report(self->loop, self);
@@ -252,10 +306,13 @@ fl_handle_run(HandleObject *self)
 }
 
 int
-fl_handle_run_ready(LoopObject *Py_UNUSED(loop), PyObject *item)
+fl_handle_run_ready(LoopObject *loop, PyObject *item)
 {
     HandleObject *self = (HandleObject *)item;
-    int rc = self->cancelled ? 0 : fl_handle_run(self);
+    int rc = 0;
+    if (!self->cancelled) {
+        rc = fl_current_publish(loop, NULL) < 0 ? fl_handle_report(loop, self) : fl_handle_run(self);
+    }
     fl_handle_release(self);
     return rc;
 }

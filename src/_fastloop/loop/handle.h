@@ -8,9 +8,9 @@
 
 typedef struct fl_waiter fl_waiter;
 
-/* One struct serves both types, so that they share a freelist.  It is kept small: a burst of callbacks
-   costs what touching its handles costs.  The collector does not track handles: the queue that owns one
-   is visited in its place, and a handle that has run lets go of what it referred to. */
+/* One struct serves both types.  It is kept small: a burst of callbacks costs what touching its handles
+   costs.  The collector tracks timers only; a plain handle is visited through the queue that owns it, and
+   one that somebody keeps lets go of what it referred to when it has run. */
 typedef struct {
     PyObject_HEAD
     LoopObject *loop;                 /* owned; NULL once it has left the queues */
@@ -25,6 +25,7 @@ typedef struct {
         double when;        /* TimerHandle: deadline, seconds */
         fl_waiter *waiters; /* `threadsafe`: threads that wait for the end of the run, or NULL */
     };
+    unsigned long runner; /* `threadsafe` and running: the thread that runs it */
     int nargs;
     bool timer; /* it is a TimerHandle */
     bool cancelled;
@@ -50,16 +51,18 @@ void fl_handle_wait_for_run(HandleObject *handle);
 /* Call the callback in its context.  0, or -1 with an exception that has to leave run_forever(). */
 int fl_handle_run(HandleObject *handle);
 
-/* Call callback(*args) in context, the loop's current task being none; nargsf as for a vectorcall.
-   0, or -1 with whatever was raised. */
-int fl_run_in_context(LoopObject *loop, PyObject *context, PyObject *callback,
-                      PyObject *const *args, size_t nargsf);
+/* Call callback(*args) in context; nargsf as for a vectorcall.  0, or -1 with whatever was raised. */
+int fl_run_in_context(PyObject *context, PyObject *callback, PyObject *const *args, size_t nargsf);
 
 /* Give the raised exception of a callback to the exception handler, with handle (or NULL) as its origin.
    0, or -1 with an exception that has to leave run_forever(). */
 int fl_handle_report(LoopObject *loop, HandleObject *handle);
 
-/* Visit what a handle in a queue refers to, when the queue is its only owner. */
+/* tp_traverse and tp_clear of TimerHandle. */
+int fl_handle_traverse(HandleObject *handle, visitproc visit, void *arg);
+int fl_handle_clear(HandleObject *handle);
+
+/* Visit a handle in a queue: a plain one's references in its place, when the queue is its only owner. */
 int fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg);
 
 /* A queue gives up a handle: it will not run (again).  Takes the reference. */

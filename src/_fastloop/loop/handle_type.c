@@ -173,17 +173,17 @@ timers_equal(HandleObject *a, HandleObject *b)
     if (a->callback == NULL) {
         return 1;
     }
+    PyObject *callback_a = Py_NewRef(a->callback), *callback_b = Py_NewRef(b->callback);
     PyObject *args_a = fl_handle_args(a), *args_b = fl_handle_args(b);
     int equal = -1;
     if (args_a != NULL && args_b != NULL) {
-        PyObject *callback_a = Py_NewRef(a->callback), *callback_b = Py_NewRef(b->callback);
         equal = PyObject_RichCompareBool(callback_a, callback_b, Py_EQ);
         if (equal > 0) {
             equal = PyObject_RichCompareBool(args_a, args_b, Py_EQ);
         }
-        Py_DECREF(callback_a);
-        Py_DECREF(callback_b);
     }
+    Py_DECREF(callback_a);
+    Py_DECREF(callback_b);
     Py_XDECREF(args_a);
     Py_XDECREF(args_b);
     return equal;
@@ -333,6 +333,8 @@ static PyType_Slot handle_slots[] = {
 static PyType_Slot timer_slots[] = {
     {Py_tp_doc, (void *)TimerHandle_doc},
     {Py_tp_dealloc, fl_handle_dealloc},
+    {Py_tp_traverse, fl_handle_traverse},
+    {Py_tp_clear, fl_handle_clear},
     {Py_tp_repr, Handle_repr},
     {Py_tp_hash, TimerHandle_hash},
     {Py_tp_richcompare, TimerHandle_richcompare},
@@ -355,7 +357,7 @@ static PyType_Spec handle_spec = {
 static PyType_Spec timer_spec = {
     .name = "fastloop.TimerHandle",
     .basicsize = sizeof(HandleObject),
-    .flags = HANDLE_FLAGS,
+    .flags = HANDLE_FLAGS | Py_TPFLAGS_HAVE_GC,
     .slots = timer_slots,
 };
 

@@ -100,9 +100,6 @@ int fl_loop_check_thread(LoopObject *loop);
 /* Recompute loop->direct after closed, debug or overrides changed. */
 void fl_loop_update_direct(LoopObject *loop);
 
-/* Nanoseconds on the loop's clock; -1 with an exception when an overridden time() failed. */
-int64_t fl_loop_clock(LoopObject *loop);
-
 /* The generation that marks an event of loop->wake_fd. */
 #define FL_WAKE_GENERATION UINT32_MAX
 

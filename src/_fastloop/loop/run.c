@@ -63,20 +63,18 @@ fl_loop_check_thread(LoopObject *loop)
 
 /* -- the clock ------------------------------------------------------------------------------------- */
 
-/* What an overridden time() says, in nanoseconds. */
-static int64_t
-loop_clock_overridden(LoopObject *loop)
+/* Read the clock of the timers, in seconds: the one given, or what an overridden time() says.  0 or -1. */
+static int
+loop_time(LoopObject *loop, int64_t now, double *seconds)
 {
+    if (!(loop->overrides & FL_OVERRIDE_TIME)) {
+        *seconds = fl_clock_seconds(now);
+        return 0;
+    }
     PyObject *time = PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->str_time);
-    double seconds = time == NULL ? -1.0 : PyFloat_AsDouble(time);
+    *seconds = time == NULL ? -1.0 : PyFloat_AsDouble(time);
     Py_XDECREF(time);
-    return PyErr_Occurred() ? -1 : (int64_t)(seconds * 1e9);
-}
-
-int64_t
-fl_loop_clock(LoopObject *loop)
-{
-    return loop->overrides & FL_OVERRIDE_TIME ? loop_clock_overridden(loop) : fl_clock_ns();
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* -- waking ---------------------------------------------------------------------------------------- */
@@ -151,24 +149,25 @@ loop_poll_is_due(LoopObject *loop, int64_t wait, int64_t now)
 static int
 loop_collect(LoopObject *loop)
 {
-    int64_t now = fl_loop_clock(loop);
-    if (now == -1 && PyErr_Occurred()) {
+    int64_t now = fl_clock_ns();
+    double seconds;
+    if (loop_time(loop, now, &seconds) < 0) {
         return -1;
     }
     bool busy = fl_ring_len(&loop->ready) > 0 || loop->stopping;
-    int64_t wait = busy ? 0 : fl_timers_wait(loop, now);
+    int64_t wait = busy ? 0 : fl_timers_wait(loop, seconds);
     if (loop_poll_is_due(loop, wait, now)) {
         if (loop_poll(loop, wait) < 0) {
             return -1;
         }
-        now = fl_loop_clock(loop);
-        if (now == -1 && PyErr_Occurred()) {
+        now = fl_clock_ns();
+        if (loop_time(loop, now, &seconds) < 0) {
             return -1;
         }
         loop->polled = now;
         loop->unpolled = 0;
     }
-    return fl_timers_fire(loop, now);
+    return fl_timers_fire(loop, seconds);
 }
 
 /* -- running --------------------------------------------------------------------------------------- */

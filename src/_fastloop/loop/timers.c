@@ -1,8 +1,6 @@
 /* The loop's timers. */
 #include "loop/timers.h"
 
-#include "base/clock.h"
-
 #include <math.h>
 
 #ifndef FL_TIMERS_PURGE_MIN
@@ -86,11 +84,10 @@ fl_timers_purge(LoopObject *loop)
 }
 
 int
-fl_timers_fire(LoopObject *loop, int64_t now)
+fl_timers_fire(LoopObject *loop, double now)
 {
-    double seconds = fl_clock_seconds(now);
     const fl_deadline *top;
-    while ((top = fl_heap_top(&loop->timers)) != NULL && top->when <= seconds) {
+    while ((top = fl_heap_top(&loop->timers)) != NULL && top->when <= now) {
         HandleObject *handle = timers_pop(loop);
         if (handle->cancelled) {
             fl_handle_release(handle);
@@ -103,13 +100,13 @@ fl_timers_fire(LoopObject *loop, int64_t now)
 }
 
 int64_t
-fl_timers_wait(LoopObject *loop, int64_t now)
+fl_timers_wait(LoopObject *loop, double now)
 {
     const fl_deadline *top = fl_heap_top(&loop->timers);
     if (top == NULL) {
         return -1;
     }
-    double seconds = top->when - fl_clock_seconds(now);
+    double seconds = top->when - now;
     if (seconds <= 0.0) {
         return 0;
     }

@@ -12,11 +12,11 @@ HandleObject *fl_timers_add(LoopObject *loop, double when, PyObject *callback,
    0, or -1 with MemoryError. */
 int fl_timers_purge(LoopObject *loop);
 
-/* Move the timers due at clock `now` (nanoseconds) to the ready ring.  0, or -1 with MemoryError. */
-int fl_timers_fire(LoopObject *loop, int64_t now);
+/* Move the timers due at clock `now` (seconds) to the ready ring.  0, or -1 with MemoryError. */
+int fl_timers_fire(LoopObject *loop, double now);
 
 /* Nanoseconds from `now` to the first deadline: 0 when it is past, -1 when there is none. */
-int64_t fl_timers_wait(LoopObject *loop, int64_t now);
+int64_t fl_timers_wait(LoopObject *loop, double now);
 
 /* Drop all timers. */
 void fl_timers_clear(LoopObject *loop);

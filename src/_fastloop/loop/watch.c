@@ -4,25 +4,30 @@
 #include "loop/handle.h"
 #include "py/call.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 /* -- the table ------------------------------------------------------------------------------------- */
 
+/* Make room for fd, which must be open: that bounds the table by the limit on descriptors. */
 static int
 watches_grow(LoopObject *loop, int fd)
 {
-    int len = loop->watches_len ? loop->watches_len : 16;
-    while (len <= fd) {
+    if (fcntl(fd, F_GETFD) < 0) {
+        return fl_raise_errno(-errno);
+    }
+    size_t len = loop->watches_len ? (size_t)loop->watches_len : 16;
+    while (len <= (size_t)fd) {
         len *= 2;
     }
-    fl_watch *watches = PyMem_Realloc(loop->watches, (size_t)len * sizeof(fl_watch));
+    fl_watch *watches = PyMem_Realloc(loop->watches, len * sizeof(fl_watch));
     if (watches == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    for (int i = loop->watches_len; i < len; i++) {
-        watches[i] = (fl_watch){0};
-    }
+    memset(watches + loop->watches_len, 0, (len - (size_t)loop->watches_len) * sizeof(fl_watch));
     loop->watches = watches;
-    loop->watches_len = len;
+    loop->watches_len = (int)len;
     return 0;
 }
 
@@ -179,25 +184,37 @@ watch_is_armed_for(const fl_watch *watch, fl_direction direction, PyObject *sock
            weakref_is_to(watch->owner, sock);
 }
 
+/* Have the backend watch fd for sock, besides what it watches already.  0, or -1 with an exception. */
+static int
+watch_arm_for(LoopObject *loop, int fd, fl_direction direction, PyObject *sock)
+{
+    PyObject *owner = watch_owner(sock); /* an allocation, which may run anything: first */
+    if (owner == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    fl_watch *watch = watch_get(loop, fd);
+    if (watch == NULL || fl_loop_check_closed(loop) < 0) {
+        Py_XDECREF(owner);
+        return -1;
+    }
+    unsigned kept = watch->owner != NULL && weakref_is_to(watch->owner, sock) ? watch->armed : 0;
+    if (watch_arm(loop, fd, watch_wanted(watch) | kept | fl_direction_mask(direction)) < 0) {
+        Py_XDECREF(owner);
+        return -1;
+    }
+    Py_XSETREF(watch->owner, owner);
+    return 0;
+}
+
 int
 fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future, PyObject *sock)
 {
-    if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0)) {
+    if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0) ||
+        (!watch_is_armed_for(&loop->watches[fd], direction, sock) &&
+         watch_arm_for(loop, fd, direction, sock) < 0)) {
         return -1;
     }
     fl_watch *watch = &loop->watches[fd];
-    if (!watch_is_armed_for(watch, direction, sock)) {
-        PyObject *owner = watch_owner(sock);
-        if (owner == NULL && PyErr_Occurred()) {
-            return -1;
-        }
-        unsigned kept = watch->owner != NULL && weakref_is_to(watch->owner, sock) ? watch->armed : 0;
-        if (watch_arm(loop, fd, watch_wanted(watch) | kept | fl_direction_mask(direction)) < 0) {
-            Py_XDECREF(owner);
-            return -1;
-        }
-        Py_XSETREF(watch->owner, owner);
-    }
     PyObject *before = watch->target[direction];
     watch->target[direction] = Py_NewRef(future);
     target_discard(loop->state, before);
@@ -257,8 +274,11 @@ watch_rebuild(LoopObject *loop, int fd)
     if (err < 0) {
         return fl_raise_errno(err);
     }
+    fl_watch *watch = watch_get(loop, fd);
+    bool careless =
+        watch != NULL && watch->fileobj != NULL; /* else a socket that was only received from */
     PyObject *result = PyObject_CallMethod(
-        loop->state->logger, "warning", "si",
+        loop->state->logger, careless ? "warning" : "debug", "si",
         "file descriptor %d was closed while watched and a duplicate of it is open; "
         "remove_reader() and remove_writer() belong before close()",
         fd);
@@ -294,8 +314,8 @@ watch_event(LoopObject *loop, const fl_event *event)
     if ((wanted & FL_READ) && watch_fire(loop, event->fd, FL_READING) < 0) {
         return -1;
     }
-    watch = &loop->watches[event->fd]; /* completing a future may have run anything */
-    if ((wanted & FL_WRITE) && watch->target[FL_WRITING] != NULL) {
+    watch = watch_get(loop, event->fd); /* completing a future may have run anything */
+    if ((wanted & FL_WRITE) && watch != NULL && watch->target[FL_WRITING] != NULL) {
         return watch_fire(loop, event->fd, FL_WRITING);
     }
     return 0;
@@ -304,7 +324,8 @@ watch_event(LoopObject *loop, const fl_event *event)
 int
 fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
 {
-    for (int i = 0; i < n; i++) {
+    fl_backend *backend = loop->backend; /* a new one reports again what is still ready */
+    for (int i = 0; i < n && loop->backend == backend; i++) {
         if (events[i].generation == FL_WAKE_GENERATION) {
             fl_loop_drain_wake(loop);
         }

@@ -99,10 +99,12 @@ SockCall_dealloc(SockCallObject *self)
     PyTypeObject *type = Py_TYPE(self);
     fl_state *state = self->state;
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, SockCall_dealloc)
     SockCall_clear(self);
     type->tp_free(self);
     fl_state_release(state);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 /* -- a step ---------------------------------------------------------------------------------------- */
@@ -161,15 +163,11 @@ sock_call_wait(SockCallObject *self, PyObject **result)
     return PYGEN_NEXT;
 }
 
-/* The wait is over, or was not: 0, or -1 with an exception. */
+/* The wait is over: 0, or -1 with the future's exception. */
 static int
 sock_call_end_wait(SockCallObject *self)
 {
     PyObject *outcome, *future = self->future;
-    if (((FutureObject *)future)->status == FL_PENDING) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        return -1;
-    }
     self->future = NULL;
     self->waited = true;
     int rc = fl_future_outcome((FutureObject *)future, &outcome);
@@ -217,6 +215,10 @@ SockCall_am_send(SockCallObject *self, PyObject *Py_UNUSED(value), PyObject **re
 {
     *result = NULL;
     if (sock_call_enter(self) < 0) {
+        return PYGEN_ERROR;
+    }
+    if (self->future != NULL && ((FutureObject *)self->future)->status == FL_PENDING) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
         return PYGEN_ERROR;
     }
     self->running = true;

@@ -125,12 +125,23 @@ send_some(SockCallObject *call)
     return n < 0 ? errno_outcome(errno) : n;
 }
 
+/* A memoryview of the bytes that are not sent yet; the socket's method may keep it. */
+static PyObject *
+unsent_view(SockCallObject *call)
+{
+    PyObject *all = PyMemoryView_FromObject(call->args[0]);
+    PyObject *bytes = all == NULL ? NULL : PyObject_CallMethod(all, "cast", "s", "B");
+    PyObject *rest = bytes == NULL ? NULL : PySequence_GetSlice(bytes, call->sent, call->view.len);
+    Py_XDECREF(all);
+    Py_XDECREF(bytes);
+    return rest;
+}
+
 /* The same with sock.send(memoryview(data)[sent:]). */
 static Py_ssize_t
 send_some_method(SockCallObject *call)
 {
-    PyObject *rest = PyMemoryView_FromMemory((char *)call->view.buf + call->sent,
-                                             call->view.len - call->sent, PyBUF_READ);
+    PyObject *rest = unsent_view(call);
     if (rest == NULL) {
         return -1;
     }

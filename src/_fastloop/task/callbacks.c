@@ -1,6 +1,7 @@
 /* Who waits for a Future. */
 #include "task/callbacks.h"
 
+#include "loop/current.h"
 #include "loop/handle.h"
 #include "py/call.h"
 #include "task/task.h"
@@ -16,38 +17,22 @@ fl_callbacks_entry(PyObject *fn, PyObject *context)
     return entry;
 }
 
-static int
-callbacks_append(FutureObject *self, PyObject *entry)
-{
-    if (self->callbacks == NULL) {
-        self->callbacks = entry;
-        return 0;
-    }
-    if (!PyList_CheckExact(self->callbacks)) {
-        PyObject *list = PyList_New(1);
-        if (list == NULL) {
-            Py_DECREF(entry);
-            return -1;
-        }
-        PyList_SET_ITEM(list, 0, self->callbacks);
-        self->callbacks = list;
-    }
-    int rc = PyList_Append(self->callbacks, entry);
-    Py_DECREF(entry);
-    return rc;
-}
-
 /* A new list of the entries; they, not copies of them. */
 static PyObject *
 callbacks_snapshot(FutureObject *self)
 {
-    if (self->callbacks != NULL && PyList_CheckExact(self->callbacks)) {
-        return PyList_GetSlice(self->callbacks, 0, PyList_GET_SIZE(self->callbacks));
+    PyObject *callbacks = Py_XNewRef(self->callbacks);
+    if (callbacks == NULL) {
+        return PyList_New(0);
     }
-    PyObject *list = PyList_New(self->callbacks != NULL);
-    if (list != NULL && self->callbacks != NULL) {
-        PyList_SET_ITEM(list, 0, Py_NewRef(self->callbacks));
+    PyObject *list = NULL;
+    if (PyList_CheckExact(callbacks)) {
+        list = PyList_GetSlice(callbacks, 0, PyList_GET_SIZE(callbacks));
     }
+    else if ((list = PyList_New(1)) != NULL) {
+        PyList_SET_ITEM(list, 0, Py_NewRef(callbacks));
+    }
+    Py_DECREF(callbacks);
     return list;
 }
 
@@ -109,6 +94,52 @@ entry_schedule(FutureObject *self, PyObject *entry)
 {
     LoopObject *loop = fl_future_direct_loop(self);
     int rc = loop != NULL ? entry_push(loop, self, entry) : entry_call_soon(self, entry);
+    Py_DECREF(entry);
+    return rc;
+}
+
+/* Turn a single entry into a list of it.  Allocating may run anything (the collector, on 3.11). */
+static int
+callbacks_make_list(FutureObject *self)
+{
+    PyObject *list = PyList_New(0);
+    if (list == NULL) {
+        return -1;
+    }
+    PyObject *single = self->callbacks;
+    if (single == NULL || PyList_CheckExact(single)) {
+        Py_DECREF(list);
+        return 0;
+    }
+    Py_INCREF(single);
+    int rc = PyList_Append(list, single);
+    if (rc == 0 && self->callbacks == single) {
+        Py_SETREF(self->callbacks, Py_NewRef(list));
+    }
+    Py_DECREF(single);
+    Py_DECREF(list);
+    return rc;
+}
+
+/* Add an entry to those of a pending future; the reference is taken. */
+static int
+callbacks_append(FutureObject *self, PyObject *entry)
+{
+    if (self->callbacks != NULL && !PyList_CheckExact(self->callbacks) &&
+        callbacks_make_list(self) < 0) {
+        Py_DECREF(entry);
+        return -1;
+    }
+    if (self->status != FL_PENDING) { /* completed meanwhile */
+        return entry_schedule(self, entry);
+    }
+    if (self->callbacks == NULL) {
+        self->callbacks = entry;
+        return 0;
+    }
+    PyObject *list = Py_NewRef(self->callbacks);
+    int rc = PyList_Append(list, entry);
+    Py_DECREF(list);
     Py_DECREF(entry);
     return rc;
 }
@@ -186,14 +217,19 @@ fl_callbacks_run_ready(LoopObject *loop, PyObject *item)
 {
     FutureObject *self = (FutureObject *)item;
     PyObject *entry = self->callbacks;
-    if (self->status == FL_PENDING || entry == NULL) { /* initialised anew in between */
+    if (self->status == FL_PENDING || entry == NULL || entry_is_task(entry) ||
+        PyList_CheckExact(entry)) {
+        /* initialised anew in between */
         Py_DECREF(item);
         return 0;
     }
     self->callbacks = NULL;
     PyObject *args[] = {NULL, item};
-    int rc = fl_run_in_context(loop, PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0),
-                               args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    int rc = fl_current_publish(loop, NULL);
+    if (rc == 0) {
+        rc = fl_run_in_context(PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0), args + 1,
+                               1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    }
     if (rc < 0) {
         rc = fl_exception_must_leave() ? -1 : callback_report(loop, self, entry);
     }
@@ -255,6 +291,10 @@ callbacks_drop(FutureObject *self, PyObject *gone)
     if (rc < 0) {
         Py_XDECREF(kept);
         return -1;
+    }
+    if (self->status != FL_PENDING) { /* completed meanwhile, and everyone queued */
+        Py_DECREF(kept);
+        return 0;
     }
     if (PyList_GET_SIZE(kept) == 0) {
         Py_CLEAR(kept);

@@ -100,14 +100,20 @@ fl_future_init(FutureObject *self, PyObject *loop)
     if (loop == NULL) {
         return -1;
     }
-    Py_XSETREF(self->loop, loop);
-    self->native = PyObject_TypeCheck(loop, state->BaseLoop_type);
-    int debug = self->native ? ((LoopObject *)loop)->debug : fl_loop_get_debug(state, loop);
-    if (debug > 0) {
-        Py_XSETREF(self->source_tb, fl_extract_stack(state));
-        return self->source_tb == NULL ? -1 : 0;
+    bool native = PyObject_TypeCheck(loop, state->BaseLoop_type);
+    PyObject *before = self->loop;
+    self->loop = loop;
+    self->native = native;
+    Py_INCREF(loop);
+    Py_XDECREF(before); /* may run anything, another __init__() too */
+    int debug = native ? ((LoopObject *)loop)->debug : fl_loop_get_debug(state, loop);
+    Py_DECREF(loop);
+    if (debug <= 0) {
+        return debug;
     }
-    return debug;
+    PyObject *stack = fl_extract_stack(state);
+    Py_XSETREF(self->source_tb, stack);
+    return stack == NULL ? -1 : 0;
 }
 
 /* The context of the "never retrieved" report. */
@@ -314,14 +320,17 @@ fl_future_outcome(FutureObject *self, PyObject **out)
         *out = fl_future_make_cancelled_error(self);
         return *out == NULL ? -1 : 0;
     }
-    if (self->status == FL_PENDING) {
+    if (self->status == FL_PENDING || self->result == NULL) {
         PyErr_SetString(self->state->InvalidStateError, "Result is not ready.");
         return -1;
     }
     self->log_tb = false;
-    if (self->failed && fl_set_traceback(self->result, self->exception_tb) < 0) {
+    bool failed = self->failed;
+    PyObject *outcome = Py_NewRef(self->result);
+    if (failed && fl_set_traceback(outcome, self->exception_tb) < 0) {
+        Py_DECREF(outcome);
         return -1;
     }
-    *out = Py_NewRef(self->result);
-    return !self->failed;
+    *out = outcome;
+    return !failed;
 }

@@ -232,22 +232,14 @@ Future_repr(FutureObject *self)
 
 /* -- attributes ------------------------------------------------------------------------------------ */
 
-/* The face of a subclass, made once by the Python package. */
+/* The face of a subclass, which the Python package makes and keeps. */
 static PyObject *
 future_get_face(fl_state *state, PyTypeObject *type, PyObject *asyncio_class)
 {
-    PyObject *face = PyDict_GetItemWithError(state->faces, (PyObject *)type);
-    if (face != NULL || PyErr_Occurred()) {
-        return Py_XNewRef(face);
-    }
-    if (state->make_face == NULL) {
+    if (state->face_of == NULL) {
         return Py_NewRef((PyObject *)type);
     }
-    face = PyObject_CallFunctionObjArgs(state->make_face, type, asyncio_class, NULL);
-    if (face != NULL && PyDict_SetItem(state->faces, (PyObject *)type, face) < 0) {
-        Py_CLEAR(face);
-    }
-    return face;
+    return PyObject_CallFunctionObjArgs(state->face_of, type, asyncio_class, NULL);
 }
 
 PyObject *

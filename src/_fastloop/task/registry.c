@@ -6,6 +6,7 @@ int
 fl_registry_add(TaskObject *task)
 {
     if (task->native && task->state->tasks_listed) {
+        fl_list_remove(&task->link);
         fl_list_append(&((LoopObject *)task->loop)->tasks, &task->link);
         return 0;
     }
@@ -18,7 +19,9 @@ static int
 registry_list_loop(LoopObject *loop, PyObject *tasks)
 {
     for (fl_list *node = loop->tasks.next; node != &loop->tasks; node = node->next) {
-        if (PyList_Append(tasks, (PyObject *)FL_LIST_OWNER(node, TaskObject, link)) < 0) {
+        PyObject *task = (PyObject *)FL_LIST_OWNER(node, TaskObject, link);
+        bool dying = Py_REFCNT(task) == 0; /* its subclass is being deallocated */
+        if (!dying && PyList_Append(tasks, task) < 0) {
             return -1;
         }
     }

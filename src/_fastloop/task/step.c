@@ -65,6 +65,9 @@ static int
 task_raised(TaskObject *self)
 {
     fl_registry_remove(self);
+    if (!PyErr_Occurred()) { /* seen of CPython 3.13 out of memory */
+        PyErr_SetString(PyExc_SystemError, "the coroutine failed without an exception");
+    }
     if (PyErr_ExceptionMatches(self->state->CancelledError)) {
         return task_was_cancelled(self);
     }
@@ -381,7 +384,9 @@ task_waiter_exception(fl_state *state, PyObject *future)
         return result == NULL ? PyErr_GetRaisedException() : NULL;
     }
     PyObject *outcome;
+    Py_INCREF(future);
     int rc = fl_future_outcome((FutureObject *)future, &outcome);
+    Py_DECREF(future);
     if (rc == 1) {
         Py_CLEAR(outcome);
     }

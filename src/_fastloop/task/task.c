@@ -69,6 +69,9 @@ task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *context, 
     Py_XSETREF(self->context, owned);
     Py_XSETREF(self->coro, Py_NewRef(coro));
     self->serial = ++self->state->tasks_created;
+    if (fl_future_check_init((FutureObject *)self) < 0) { /* str(name) may have run __init__ again */
+        return -1;
+    }
     if (eager) {
         return fl_task_eager_start(self);
     }

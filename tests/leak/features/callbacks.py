@@ -105,6 +105,27 @@ def handle_kept_by_a_cycle(env):
     run_one_turn(env.loop)
 
 
+class Timer:
+    """Keeps the handles that call it: a cycle until they have run."""
+
+    def __init__(self, loop):
+        self.handle = loop.call_later(0, self.fired)
+        self.soon = loop.call_soon(self.fired, self)
+
+    def fired(self, *args):
+        self.again = self.handle
+
+
+@feature
+def handles_kept_by_what_they_call(env):
+    Timer(env.loop)
+    cancelled = Timer(env.loop)
+    cancelled.handle.cancel()
+    cancelled.soon.cancel()
+    run_one_turn(env.loop)
+    run_one_turn(env.loop)
+
+
 @feature
 def call_with_bad_arguments(env):
     loop = env.loop

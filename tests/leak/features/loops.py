@@ -86,6 +86,35 @@ def loop_dropped_open(env):
     loop.run_until_complete(value())
 
 
+class Keeper:
+    """Keeps the handles that call it, as a protocol with a timer does."""
+
+    def __init__(self, loop):
+        self.handles = [loop.call_soon(self.called), loop.call_later(3600, self.called)]
+
+    def called(self):
+        pass
+
+
+@feature
+def loop_closed_with_handles_kept(env):
+    with fresh_loop(env) as loop:
+        Keeper(loop)
+
+
+@feature
+def loop_dropped_with_handles_kept(env):
+    Keeper(env.new_event_loop())
+
+
+@feature
+def loop_dropped_that_keeps_handles(env):
+    loop = env.new_event_loop()
+    loop.keeper = Keeper(loop)
+    loop.keeper.handles[0].cancel()
+    loop.keeper.handles[1].cancel()
+
+
 @feature
 def loop_dropped_with_a_pending_task(env):
     loop = env.new_event_loop()
