@@ -40,15 +40,12 @@
     X(call_soon)                                                                                   \
     X(callback)                                                                                    \
     X(cancel)                                                                                      \
-    X(close)                                                                                       \
     X(connect)                                                                                     \
     X(context)                                                                                     \
     X(coro)                                                                                        \
-    X(create_task)                                                                                 \
     X(data)                                                                                        \
     X(debug)                                                                                       \
     X(delay)                                                                                       \
-    X(done)                                                                                        \
     X(eager_start)                                                                                 \
     X(enabled)                                                                                     \
     X(exception)                                                                                   \
@@ -77,17 +74,12 @@
     X(run_forever)                                                                                 \
     X(send)                                                                                        \
     X(sendto)                                                                                      \
-    X(set_exception)                                                                               \
     X(set_name)                                                                                    \
-    X(set_result)                                                                                  \
-    X(shutdown)                                                                                    \
     X(sock)                                                                                        \
     X(source_traceback)                                                                            \
-    X(stop)                                                                                        \
     X(task)                                                                                        \
     X(throw)                                                                                       \
     X(time)                                                                                        \
-    X(warning)                                                                                     \
     X(when)
 
 /* X(field, module, attribute): PyObject *field */

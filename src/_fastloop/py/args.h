@@ -25,13 +25,13 @@ typedef struct {
 int fl_args_bind(fl_state *state, const fl_signature *signature, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
 
-/* Bind the only parameter of a method: a borrowed reference, or NULL with a TypeError. */
-PyObject *fl_args_one(fl_state *state, const char *function, size_t param, PyObject *const *args,
-                      Py_ssize_t nargs, PyObject *kwnames);
-
 /* The same for a tp_init or tp_new, which gets a tuple and a dict (or NULL). */
 int fl_args_bind_tuple(fl_state *state, const fl_signature *signature, PyObject *args,
                        PyObject *kwargs, PyObject **out);
+
+/* Bind the only parameter of a method: a borrowed reference, or NULL with a TypeError. */
+PyObject *fl_args_one(fl_state *state, const char *function, size_t param, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames);
 
 /* For callables with *args, context=None: accept no other keyword than context and store it, NULL for
    None or none, in *context (borrowed).  0, or -1 with a TypeError. */

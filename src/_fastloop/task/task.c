@@ -11,7 +11,7 @@
 
 /* -- making ---------------------------------------------------------------------------------------- */
 
-/* 1 when coro is a coroutine as asyncio sees it, else 0 or -1 with a TypeError or another exception. */
+/* 0 when coro is a coroutine as asyncio sees it, else -1 with a TypeError or another exception. */
 static int
 task_check_coroutine(fl_state *state, PyObject *coro)
 {
