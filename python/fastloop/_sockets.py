@@ -9,7 +9,7 @@ import socket
 from asyncio import SendfileNotAvailableError
 from asyncio.base_events import _check_ssl_socket  # type: ignore[attr-defined]
 
-from ._core import CoreLoop
+from ._resolve import ResolveMethods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
@@ -20,7 +20,7 @@ _SENDFILE_CHUNK = 2**30  # bytes for one system call when there is no count
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 
-class SocketMethods(CoreLoop):
+class SocketMethods(ResolveMethods):
     """sock_connect() and sock_sendfile()."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
@@ -30,20 +30,11 @@ class SocketMethods(CoreLoop):
         """
         self._check_socket(sock)
         if sock.family in _INET:
-            address = await self._resolve(sock, address)
+            found = await self._ensure_resolved(address, family=sock.family, type=sock.type, proto=sock.proto)
+            if not found:
+                raise OSError(f"getaddrinfo({address[0]!r}) returned empty list")
+            address = found[0][4]
         await self._sock_connect_resolved(sock, address)
-
-    async def _resolve(self, sock: socket.socket, address: Any) -> Any:
-        """Return the first address for a socket of this kind."""
-        host, port = address[:2]
-        if len(address) > 4:
-            raise TypeError(f"an address has 2 to 4 items, got {address!r}")
-        if _is_literal(sock.family, host, port):
-            return address
-        found = await self.getaddrinfo(host, port, family=sock.family, type=sock.type, proto=sock.proto)
-        if not found:
-            raise OSError(f"getaddrinfo({host!r}) returned empty list")
-        return found[0][4]
 
     def _check_socket(self, sock: socket.socket) -> None:
         _check_ssl_socket(sock)
@@ -120,17 +111,6 @@ class SocketMethods(CoreLoop):
             if sent > 0 and seekable:
                 file.seek(offset + sent)
         return sent
-
-
-def _is_literal(family: int, host: Any, port: Any) -> bool:
-    """Whether an IPv4 or IPv6 address needs no look-up: a numeric host and an int port."""
-    if not isinstance(host, str) or not isinstance(port, int) or "%" in host:
-        return False
-    try:
-        socket.inet_pton(family, host)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _check_sendfile_arguments(sock: socket.socket, file: Any, offset: Any, count: Any) -> None:

@@ -1,0 +1,79 @@
+"""Addresses: numeric hosts are understood at once, names are looked up by getaddrinfo()."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from ._core import CoreLoop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any, TypeAlias
+
+    # Family, type, protocol, canonical name and address, as socket.getaddrinfo() returns them.
+    AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+
+_INET = socket.AF_INET
+_INET6 = socket.AF_INET6
+
+
+def literal_info(
+    host: Any, port: Any, family: int, type: int, proto: int, flowinfo: int = 0, scope_id: int = 0
+) -> AddressInfo | None:
+    """Return getaddrinfo()'s entry for a numeric host and port, or None where a look-up is needed.
+
+    As in asyncio only stream and datagram sockets are considered, and a host of None or an IPv6 host with
+    a zone ("%eth0") is not.  Raises TypeError for a host that is neither str nor bytes.
+    """
+    if host is None or proto not in (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+        return None
+    if type == socket.SOCK_STREAM:
+        proto = socket.IPPROTO_TCP
+    elif type == socket.SOCK_DGRAM:
+        proto = socket.IPPROTO_UDP
+    else:
+        return None
+    if port is None or (isinstance(port, (str, bytes)) and not port):
+        port = 0
+    try:
+        port = int(port)
+    except (TypeError, ValueError):  # the name of a service
+        return None
+    if isinstance(host, bytes):
+        host = host.decode("idna")
+    if "%" in host:
+        return None
+    for candidate in (_INET, _INET6) if family == socket.AF_UNSPEC else (family,):
+        try:
+            socket.inet_pton(candidate, host)
+        except OSError:
+            continue
+        if candidate == _INET6:
+            return candidate, type, proto, "", (host, port, flowinfo, scope_id)
+        return candidate, type, proto, "", (host, port)
+    return None
+
+
+class ResolveMethods(CoreLoop):
+    """What the methods that take a host and a port have in common."""
+
+    async def _ensure_resolved(
+        self,
+        address: tuple[Any, ...],
+        *,
+        family: int = 0,
+        type: int = socket.SOCK_STREAM,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Sequence[AddressInfo]:
+        """Return getaddrinfo()'s entries for (host, port), which IPv6's other two items may follow.
+
+        A numeric address has one entry and is not looked up.  The list may be empty if getaddrinfo() is
+        overridden.
+        """
+        host, port = address[:2]
+        info = literal_info(host, port, family, type, proto, *address[2:])
+        if info is not None:
+            return [info]
+        return await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
