@@ -1,11 +1,13 @@
 """Fixtures shared by all tests: one implementation after the other, and a fresh loop of it."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import net
 import pytest
 
 
@@ -80,3 +82,61 @@ def run_script(impl):
         return subprocess.run([sys.executable, "-c", program], check=False, **options)
 
     return run
+
+
+@pytest.fixture
+def pair():
+    """Two connected non-blocking sockets."""
+    sockets = net.unix_pair()
+    yield sockets
+    for sock in sockets:
+        sock.close()
+
+
+@pytest.fixture
+def tcp_pair():
+    """Two connected non-blocking TCP sockets."""
+    sockets = net.tcp_pair()
+    yield sockets
+    for sock in sockets:
+        sock.close()
+
+
+@pytest.fixture
+def listener():
+    """A listening non-blocking TCP socket on the loopback interface."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture
+def connect(loop, turn):
+    """A function that connects a protocol to a raw socket: a `net.Connection`, closed afterwards.
+
+    `protocol` is a `net.Recorder` unless given, `kind` is "unix" or "tcp", `sndbuf` the kernel's send buffer in bytes.
+    """
+    connections = []
+
+    def connect(protocol=None, kind="unix", sndbuf=None):
+        left, right = net.PAIRS[kind]()
+        if sndbuf is not None:
+            left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+        protocol = net.Recorder() if protocol is None else protocol
+        transport, _ = net.run(loop, loop.create_connection(lambda: protocol, sock=left))
+        connections.append(net.Connection(loop, transport, protocol, right))
+        return connections[-1]
+
+    yield connect
+    for connection in connections:
+        connection.peer.close()
+    if not loop.is_closed():
+        for connection in connections:
+            connection.transport.abort()
+        turn()
+
+
+@pytest.fixture
+def connection(connect):
+    """A transport with a `net.Recorder`, connected to a raw Unix socket."""
+    return connect()

@@ -9,25 +9,7 @@ import tempfile
 import time
 
 import pytest
-
-
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets."""
-    sockets = socket.socketpair()
-    for sock in sockets:
-        sock.setblocking(False)
-    yield sockets
-    for sock in sockets:
-        sock.close()
-
-
-def run_until(loop, condition, timeout=10):
-    async def wait():
-        while not condition():
-            await asyncio.sleep(0)
-
-    loop.run_until_complete(asyncio.wait_for(wait(), timeout))
+from net import run_until
 
 
 def test_reader_is_called_when_readable(loop, turn, pair):

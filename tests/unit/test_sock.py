@@ -10,54 +10,7 @@ import socket
 import ssl
 
 import pytest
-
-
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets."""
-    sockets = socket.socketpair()
-    for sock in sockets:
-        sock.setblocking(False)
-    yield sockets
-    for sock in sockets:
-        sock.close()
-
-
-@pytest.fixture
-def listener():
-    """A listening non-blocking TCP socket on the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        sock.setblocking(False)
-        yield sock
-
-
-def run(loop, coro):
-    return loop.run_until_complete(asyncio.wait_for(coro, 10))
-
-
-def tcp_socket():
-    sock = socket.socket()
-    sock.setblocking(False)
-    return sock
-
-
-def fill(sock):
-    """Send until the kernel takes no more."""
-    sent = 0
-    try:
-        while True:
-            sent += sock.send(b"x" * 65536)
-    except BlockingIOError:
-        return sent
-
-
-async def receive_exactly(loop, sock, count):
-    data = bytearray()
-    while len(data) < count:
-        chunk = await loop.sock_recv(sock, count - len(data))
-        assert chunk
-        data += chunk
-    return bytes(data)
+from net import fill, receive_exactly, run, tcp_socket
 
 
 def test_recv_of_what_is_there(loop, pair):

@@ -6,24 +6,7 @@ import os
 import socket
 
 import pytest
-
-
-@pytest.fixture
-def listener():
-    """A listening non-blocking TCP socket on the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        sock.setblocking(False)
-        yield sock
-
-
-def run(loop, coro):
-    return loop.run_until_complete(asyncio.wait_for(coro, 10))
-
-
-def tcp_socket():
-    sock = socket.socket()
-    sock.setblocking(False)
-    return sock
+from net import run, tcp_socket
 
 
 def test_connect_and_accept(loop, listener):

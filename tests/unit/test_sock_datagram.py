@@ -6,13 +6,7 @@ import os
 import socket
 
 import pytest
-
-
-def datagram_socket(family=socket.AF_INET, address=("127.0.0.1", 0)):
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    sock.bind(address)
-    return sock
+from net import datagram_socket, run
 
 
 @pytest.fixture
@@ -20,10 +14,6 @@ def ends():
     """Two bound non-blocking UDP sockets."""
     with datagram_socket() as one, datagram_socket() as other:
         yield one, other
-
-
-def run(loop, coro):
-    return loop.run_until_complete(asyncio.wait_for(coro, 10))
 
 
 def test_sendto_and_recvfrom(loop, ends):

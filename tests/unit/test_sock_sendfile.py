@@ -6,6 +6,7 @@ import socket
 import sys
 
 import pytest
+from net import run
 
 DATA = bytes(range(256)) * 4096
 
@@ -18,25 +19,9 @@ def file(tmp_path):
         yield file
 
 
-@pytest.fixture
-def pair():
-    """Two connected non-blocking TCP sockets."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        left = socket.create_connection(server.getsockname())
-        right, _ = server.accept()
-    with left, right:
-        left.setblocking(False)
-        right.setblocking(False)
-        yield left, right
-
-
-def run(loop, coro):
-    return loop.run_until_complete(asyncio.wait_for(coro, 10))
-
-
-def send(loop, pair, file, *args, **kwargs):
+def send(loop, tcp_pair, file, *args, **kwargs):
     """Send `file` and return what sock_sendfile() said and what the peer received."""
-    left, right = pair
+    left, right = tcp_pair
 
     async def receive():
         received = bytearray()
@@ -53,46 +38,46 @@ def send(loop, pair, file, *args, **kwargs):
     return run(loop, main())
 
 
-def test_whole_file(loop, pair, file):
-    assert send(loop, pair, file) == (len(DATA), DATA)
+def test_whole_file(loop, tcp_pair, file):
+    assert send(loop, tcp_pair, file) == (len(DATA), DATA)
     assert file.tell() == len(DATA)
 
 
 @pytest.mark.parametrize(
     "offset, count", [(0, 10), (1000, None), (1000, 500), (1000, len(DATA)), (0, len(DATA))]
 )
-def test_part_of_a_file(loop, pair, file, offset, count):
+def test_part_of_a_file(loop, tcp_pair, file, offset, count):
     expected = DATA[offset:] if count is None else DATA[offset : offset + count]
-    assert send(loop, pair, file, offset, count) == (len(expected), expected)
+    assert send(loop, tcp_pair, file, offset, count) == (len(expected), expected)
     assert file.tell() == offset + len(expected)
 
 
-def test_no_fallback_is_needed_for_a_file(loop, pair, file):
-    assert send(loop, pair, file, fallback=False) == (len(DATA), DATA)
+def test_no_fallback_is_needed_for_a_file(loop, tcp_pair, file):
+    assert send(loop, tcp_pair, file, fallback=False) == (len(DATA), DATA)
 
 
 @pytest.mark.parametrize("offset", [len(DATA), len(DATA) + 1000])
-def test_offset_behind_the_end(loop, pair, file, offset):
-    assert send(loop, pair, file, offset) == (0, b"")
+def test_offset_behind_the_end(loop, tcp_pair, file, offset):
+    assert send(loop, tcp_pair, file, offset) == (0, b"")
 
 
-def test_empty_file(loop, pair, tmp_path):
+def test_empty_file(loop, tcp_pair, tmp_path):
     path = tmp_path / "empty"
     path.touch()
     with open(path, "rb") as file:
-        assert send(loop, pair, file) == (0, b"")
+        assert send(loop, tcp_pair, file) == (0, b"")
 
 
-def test_raw_file(loop, pair, file):
+def test_raw_file(loop, tcp_pair, file):
     with open(file.name, "rb", buffering=0) as raw:
-        assert send(loop, pair, raw) == (len(DATA), DATA)
+        assert send(loop, tcp_pair, raw) == (len(DATA), DATA)
 
 
 @pytest.mark.parametrize("offset, count", [(0, None), (1000, 500), (1000, None)])
-def test_fallback_for_objects_without_a_descriptor(loop, pair, offset, count):
+def test_fallback_for_objects_without_a_descriptor(loop, tcp_pair, offset, count):
     expected = DATA[offset:] if count is None else DATA[offset : offset + count]
     file = io.BytesIO(DATA)
-    assert send(loop, pair, file, offset, count) == (len(expected), expected)
+    assert send(loop, tcp_pair, file, offset, count) == (len(expected), expected)
     assert file.tell() == offset + len(expected)
 
 
@@ -103,27 +88,27 @@ class OnlyReads:
         self.readinto = io.BytesIO(data).readinto
 
 
-def test_fallback_for_an_object_that_only_reads(loop, pair):
-    assert send(loop, pair, OnlyReads(DATA)) == (len(DATA), DATA)
+def test_fallback_for_an_object_that_only_reads(loop, tcp_pair):
+    assert send(loop, tcp_pair, OnlyReads(DATA)) == (len(DATA), DATA)
 
 
-def test_fallback_refused(loop, pair):
+def test_fallback_refused(loop, tcp_pair):
     with pytest.raises(asyncio.SendfileNotAvailableError, match="^not a regular file$"):
-        run(loop, loop.sock_sendfile(pair[0], io.BytesIO(DATA), fallback=False))
+        run(loop, loop.sock_sendfile(tcp_pair[0], io.BytesIO(DATA), fallback=False))
 
 
-def test_kernel_refuses_the_file(impl, loop, pair):
+def test_kernel_refuses_the_file(impl, loop, tcp_pair):
     """A socket has a descriptor and is no file: the kernel says so, and nothing has been sent."""
     if impl.name == "asyncio" and sys.version_info >= (3, 14):
         pytest.skip("asyncio since Python 3.14 fails in a seek of the socket")
     one, other = socket.socketpair()
     with one, other, one.makefile("rb") as file, pytest.raises(asyncio.SendfileNotAvailableError):
-        run(loop, loop.sock_sendfile(pair[0], file, 0, 10, fallback=False))
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, 0, 10, fallback=False))
 
 
-def test_text_file(loop, pair, file):
+def test_text_file(loop, tcp_pair, file):
     with open(file.name) as text, pytest.raises(ValueError, match="^file should be opened in binary mode$"):
-        run(loop, loop.sock_sendfile(pair[0], text))
+        run(loop, loop.sock_sendfile(tcp_pair[0], text))
 
 
 def test_socket_that_is_no_stream(loop, file):
@@ -134,29 +119,29 @@ def test_socket_that_is_no_stream(loop, file):
 
 
 @pytest.mark.parametrize("count", ["text", 1.5])
-def test_count_of_the_wrong_type(loop, pair, file, count):
+def test_count_of_the_wrong_type(loop, tcp_pair, file, count):
     with pytest.raises(TypeError) as raised:
-        run(loop, loop.sock_sendfile(pair[0], file, 0, count))
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, 0, count))
     assert str(raised.value) == f"count must be a positive integer (got {count!r})"
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_count_that_is_not_positive(loop, pair, file, count):
+def test_count_that_is_not_positive(loop, tcp_pair, file, count):
     with pytest.raises(ValueError) as raised:
-        run(loop, loop.sock_sendfile(pair[0], file, 0, count))
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, 0, count))
     assert str(raised.value) == f"count must be a positive integer (got {count!r})"
 
 
 @pytest.mark.parametrize("offset", ["text", None, 1.5])
-def test_offset_of_the_wrong_type(loop, pair, file, offset):
+def test_offset_of_the_wrong_type(loop, tcp_pair, file, offset):
     with pytest.raises(TypeError) as raised:
-        run(loop, loop.sock_sendfile(pair[0], file, offset))
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, offset))
     assert str(raised.value) == f"offset must be a non-negative integer (got {offset!r})"
 
 
-def test_negative_offset(loop, pair, file):
+def test_negative_offset(loop, tcp_pair, file):
     with pytest.raises(ValueError, match=r"^offset must be a non-negative integer \(got -1\)$"):
-        run(loop, loop.sock_sendfile(pair[0], file, -1))
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, -1))
 
 
 @pytest.fixture
@@ -168,8 +153,8 @@ def large_file(tmp_path):
         yield file
 
 
-def test_peer_goes_away(loop, pair, large_file):
-    left, right = pair
+def test_peer_goes_away(loop, tcp_pair, large_file):
+    left, right = tcp_pair
 
     async def main():
         sending = loop.create_task(loop.sock_sendfile(left, large_file))
@@ -184,8 +169,8 @@ def test_peer_goes_away(loop, pair, large_file):
     assert loop.remove_writer(left) is False
 
 
-def test_cancelled(loop, pair, large_file):
-    left, _ = pair
+def test_cancelled(loop, tcp_pair, large_file):
+    left, _ = tcp_pair
 
     async def main():
         sending = loop.create_task(loop.sock_sendfile(left, large_file))
@@ -200,9 +185,9 @@ def test_cancelled(loop, pair, large_file):
     run(loop, main())
 
 
-def test_large_file_to_a_slow_reader(loop, pair, tmp_path):
+def test_large_file_to_a_slow_reader(loop, tcp_pair, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(DATA * 8)
     with open(path, "rb") as file:
-        sent, received = send(loop, pair, file)
+        sent, received = send(loop, tcp_pair, file)
     assert sent == 8 * len(DATA) and received == DATA * 8

@@ -5,21 +5,7 @@ import socket
 import time
 
 import pytest
-
-
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets."""
-    sockets = socket.socketpair()
-    for sock in sockets:
-        sock.setblocking(False)
-    yield sockets
-    for sock in sockets:
-        sock.close()
-
-
-def run(loop, coro):
-    return loop.run_until_complete(asyncio.wait_for(coro, 10))
+from net import run
 
 
 def test_second_reader_takes_over(loop, pair):
