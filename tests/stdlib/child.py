@@ -10,10 +10,13 @@ import fnmatch
 import importlib
 import json
 import os
+import pathlib
 import signal
 import sys
 import traceback
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "foreign"))
 
 import force
 from adapt import Adapter
