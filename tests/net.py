@@ -195,12 +195,13 @@ class Connection:
         self.peer = peer
 
     def fill(self):
-        """Write so much that some stays in the transport: return how many bytes were written in all.
+        """Write until the transport holds more than its limit: return how many bytes were written in all.
 
-        The kernel then takes no more; all bytes are b"x".
+        The kernel then takes no more and the protocol is paused; all bytes are b"x".
         """
         written = 0
-        while not self.transport.get_write_buffer_size():
+        _, limit = self.transport.get_write_buffer_limits()
+        while self.transport.get_write_buffer_size() <= limit:
             self.transport.write(b"x" * 65536)
             written += 65536
         return written
