@@ -132,7 +132,8 @@ def connect(loop, turn):
         connection.peer.close()
     if not loop.is_closed():
         for connection in connections:
-            connection.transport.abort()
+            if connection.transport.get_extra_info("socket").fileno() != -1:
+                connection.transport.abort()
         turn()
 
 
