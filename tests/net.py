@@ -206,6 +206,11 @@ class Connection:
             written += 65536
         return written
 
+    def fill_kernel(self):
+        """Have the kernel take no more, with nothing left in the transport; return how many b"x" it took."""
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as sock:
+            return fill(sock)
+
     def drain(self):
         """Run the loop and receive at the peer, until the transport has nothing left to send."""
         data = bytearray()
