@@ -36,6 +36,17 @@
 #define FL_HAS_FREELISTS 1
 #endif
 
+/* How transport.write() words its TypeError; %R shows the type's name. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define FL_WRITE_TYPE_ERROR "data argument must be a bytes, bytearray, or memoryview object, not %R"
+#else
+#define FL_WRITE_TYPE_ERROR "data argument must be a bytes-like object, not %R"
+#endif
+/* sendto(b"") sends an empty datagram. */
+#define FL_SENDS_EMPTY_DATAGRAMS (PY_VERSION_HEX >= 0x030D0000)
+/* What a datagram waiting to be sent counts for besides its bytes. */
+#define FL_DATAGRAM_HEADER (PY_VERSION_HEX >= 0x030D0000 ? 8 : 0)
+
 /* -- newer API on older Pythons -------------------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030D0000

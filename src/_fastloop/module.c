@@ -2,7 +2,9 @@
 #include "state.h"
 #include "api/loop_type.h"
 #include "loop/handle.h"
+#include "net/listener.h"
 #include "net/sock_call.h"
+#include "net/stream.h"
 #include "task/future_iter.h"
 #include "task/future_type.h"
 #include "task/registry.h"
@@ -78,7 +80,9 @@ module_exec(PyObject *module)
     *(fl_state **)PyModule_GetState(module) = state;
     if (fl_handle_setup_types(module, state) < 0 || fl_future_iter_setup_types(module, state) < 0 ||
         fl_future_setup_types(module, state) < 0 || fl_task_setup_types(module, state) < 0 ||
-        fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0) {
+        fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0 ||
+        fl_server_setup_types(module, state) < 0 || fl_stream_setup_types(module, state) < 0 ||
+        fl_listener_setup_types(module, state) < 0) {
         return -1;
     }
     return 0;

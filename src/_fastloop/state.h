@@ -22,7 +22,13 @@
     X(Handle)                                                                                      \
     X(TimerHandle)                                                                                 \
     X(BaseLoop)                                                                                    \
-    X(SockCall)
+    X(SockCall)                                                                                    \
+    X(StreamTransport)                                                                             \
+    X(ReadPipeTransport)                                                                           \
+    X(WritePipeTransport)                                                                          \
+    X(DatagramTransport)                                                                           \
+    X(BaseServer)                                                                                  \
+    X(Listener)
 
 /* X(name): PyObject *str_##name, the interned string "name" */
 #define FL_STRINGS(X)                                                                              \
@@ -30,56 +36,86 @@
     X(__name__)                                                                                    \
     X(_asyncio_future_blocking)                                                                    \
     X(_loop)                                                                                       \
+    X(_wakeup)                                                                                     \
     X(accept)                                                                                      \
+    X(accepted)                                                                                    \
     X(add_done_callback)                                                                           \
+    X(addr)                                                                                        \
     X(address)                                                                                     \
-    X(bufsize)                                                                                     \
+    X(backlog)                                                                                     \
     X(buf)                                                                                         \
+    X(buffer_updated)                                                                              \
+    X(bufsize)                                                                                     \
     X(call_at)                                                                                     \
     X(call_exception_handler)                                                                      \
     X(call_soon)                                                                                   \
     X(callback)                                                                                    \
     X(cancel)                                                                                      \
+    X(close)                                                                                       \
     X(connect)                                                                                     \
+    X(connection_lost)                                                                             \
+    X(connection_made)                                                                             \
     X(context)                                                                                     \
     X(coro)                                                                                        \
     X(data)                                                                                        \
+    X(data_received)                                                                               \
+    X(datagram_received)                                                                           \
     X(debug)                                                                                       \
+    X(default)                                                                                     \
     X(delay)                                                                                       \
     X(eager_start)                                                                                 \
     X(enabled)                                                                                     \
+    X(eof_received)                                                                                \
+    X(error_received)                                                                              \
+    X(exc)                                                                                         \
     X(exception)                                                                                   \
+    X(extra)                                                                                       \
     X(factory)                                                                                     \
     X(fd)                                                                                          \
     X(file)                                                                                        \
     X(future)                                                                                      \
+    X(get_buffer)                                                                                  \
     X(get_debug)                                                                                   \
     X(get_loop)                                                                                    \
     X(gettimeout)                                                                                  \
     X(handle)                                                                                      \
+    X(high)                                                                                        \
     X(is_running)                                                                                  \
     X(limit)                                                                                       \
+    X(list_of_data)                                                                                \
     X(loop)                                                                                        \
+    X(low)                                                                                         \
     X(message)                                                                                     \
     X(msg)                                                                                         \
     X(n)                                                                                           \
     X(name)                                                                                        \
     X(nbytes)                                                                                      \
+    X(pause_writing)                                                                               \
+    X(peername)                                                                                    \
+    X(pipe)                                                                                        \
+    X(protocol)                                                                                    \
+    X(protocol_factory)                                                                            \
     X(recv)                                                                                        \
     X(recv_into)                                                                                   \
     X(recvfrom)                                                                                    \
     X(recvfrom_into)                                                                               \
     X(remove_done_callback)                                                                        \
     X(result)                                                                                      \
+    X(resume_writing)                                                                              \
     X(run_forever)                                                                                 \
     X(send)                                                                                        \
     X(sendto)                                                                                      \
+    X(server)                                                                                      \
     X(set_name)                                                                                    \
     X(sock)                                                                                        \
+    X(socket)                                                                                      \
+    X(sockname)                                                                                    \
     X(source_traceback)                                                                            \
     X(task)                                                                                        \
     X(throw)                                                                                       \
     X(time)                                                                                        \
+    X(transport)                                                                                   \
+    X(waiter)                                                                                      \
     X(when)
 
 /* X(field, module, attribute): PyObject *field */
@@ -109,6 +145,14 @@
     X(format_handle, "asyncio.base_events", "_format_handle")                                      \
     X(check_ssl_socket, "asyncio.base_events", "_check_ssl_socket")                                \
     X(logger, "asyncio.log", "logger")                                                             \
+    X(BufferedProtocol, "asyncio.protocols", "BufferedProtocol")                                   \
+    X(asyncio_Transport, "asyncio.transports", "Transport")                                        \
+    X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                                \
+    X(asyncio_WriteTransport, "asyncio.transports", "WriteTransport")                              \
+    X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")                        \
+    X(TransportSocket, "asyncio.trsock", "TransportSocket")                                        \
+    X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled")              \
+    X(SendfileMode, "asyncio.constants", "_SendfileMode")                                          \
     X(socket, "socket", "socket")                                                                  \
     X(get_asyncgen_hooks, "sys", "get_asyncgen_hooks")                                             \
     X(set_asyncgen_hooks, "sys", "set_asyncgen_hooks")                                             \
@@ -117,10 +161,11 @@
 
 /* What a word of the ready ring asks for; the tag in the low bits of an object pointer. */
 typedef enum {
-    FL_READY_HANDLE, /* run this Handle */
-    FL_READY_STEP,   /* first or next step of this Task */
-    FL_READY_WAKE,   /* what this Task waits for is done: step it with the outcome */
-    FL_READY_DONE,   /* run the single done-callback of this Future */
+    FL_READY_HANDLE,    /* run this Handle */
+    FL_READY_STEP,      /* first or next step of this Task */
+    FL_READY_WAKE,      /* what this Task waits for is done: step it with the outcome */
+    FL_READY_DONE,      /* run the single done-callback of this Future */
+    FL_READY_TRANSPORT, /* call connection_made() or connection_lost() of this transport's protocol */
     FL_READY_KINDS
 } fl_ready_kind;
 

@@ -116,6 +116,7 @@ BaseLoop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(
     self->wake_fd = -1;
     self->slow_callback_duration = 0.1;
     fl_list_init(&self->tasks);
+    fl_list_init(&self->corked);
     fl_heap_init(&self->timers);
     fl_list_append(&state->loops, &self->link);
     if (fl_ring_init(&self->ready) < 0) {
@@ -188,6 +189,7 @@ BaseLoop_dealloc(LoopObject *self)
         fl_list_remove(self->tasks.next); /* a task that was given another loop */
     }
     fl_ring_free(&self->ready);
+    PyMem_RawFree(self->scratch);
     fl_list_remove(&self->link);
     type->tp_free(self);
     if (state != NULL) {
@@ -264,23 +266,6 @@ static PyType_Spec base_loop_spec = {
     .slots = base_loop_slots,
 };
 
-static int
-type_add_methods(PyTypeObject *type, PyMethodDef *method)
-{
-    for (; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod(type, method);
-        if (descriptor == NULL) {
-            return -1;
-        }
-        int rc = PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor);
-        Py_DECREF(descriptor);
-        if (rc < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 int
 fl_loop_setup_types(PyObject *module, fl_state *state)
 {
@@ -290,7 +275,7 @@ fl_loop_setup_types(PyObject *module, fl_state *state)
         return -1;
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
-        if (type_add_methods(state->BaseLoop_type, topics[i]) < 0) {
+        if (fl_type_add_methods(state->BaseLoop_type, topics[i]) < 0) {
             return -1;
         }
     }

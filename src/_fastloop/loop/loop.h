@@ -10,11 +10,16 @@
 
 #include <stdbool.h>
 
+typedef struct fl_io fl_io; /* see loop/io.h */
+
 /* One file descriptor that somebody watches; loop->watches is indexed by descriptor. */
 typedef struct {
     uint32_t generation; /* of the registration in force; events of another are stale */
-    unsigned armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
+    uint8_t armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
                             descriptor was closed behind our back */
+    uint8_t io_wanted; /* FL_READ | FL_WRITE: what io is told of; 0 without io */
+    fl_io *io; /* who deals with readiness itself, or NULL; its object is owned.  Then there are
+                            no targets */
     PyObject *target[2]; /* owned: whom readiness concerns, [0] reading and [1] writing: a Handle to run
                             each time, a Future to complete once, or NULL */
     PyObject *fileobj; /* owned: the object given to add_reader()/add_writer(), or NULL */
@@ -50,6 +55,9 @@ struct fl_loop {
     int64_t polled; /* clock at the last poll, nanoseconds */
     int unpolled;   /* turns since then */
 
+    fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
+    char *scratch;  /* FL_SCRATCH bytes for one system call's data, or NULL: not needed yet */
+
     /* Status. */
     unsigned long thread_id; /* of the running thread; 0: not running */
     bool stopping;
@@ -69,6 +77,13 @@ struct fl_loop {
     PyObject *saved_origin_depth;  /* owned: while origin_tracked */
     double slow_callback_duration; /* seconds */
 };
+
+#ifndef FL_SCRATCH
+#define FL_SCRATCH (256 * 1024) /* bytes received at once at most; tests shrink it */
+#endif
+
+/* The loop's scratch memory, whose contents last until the next call into Python; or NULL with MemoryError. */
+char *fl_loop_scratch(LoopObject *loop);
 
 static inline uintptr_t
 fl_ready_word(PyObject *item, fl_ready_kind kind)

@@ -1,7 +1,7 @@
 /* The run loop: turns of poll, timers and ready work. */
 #include "loop/current.h"
 #include "loop/handle.h"
-#include "loop/loop.h"
+#include "loop/io.h"
 #include "loop/timers.h"
 #include "loop/watch.h"
 
@@ -77,6 +77,18 @@ loop_time(LoopObject *loop, int64_t now, double *seconds)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+char *
+fl_loop_scratch(LoopObject *loop)
+{
+    if (loop->scratch == NULL) {
+        loop->scratch = PyMem_RawMalloc(FL_SCRATCH);
+        if (loop->scratch == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return loop->scratch;
+}
+
 /* -- waking ---------------------------------------------------------------------------------------- */
 
 void
@@ -118,7 +130,8 @@ loop_poll(LoopObject *loop, int64_t timeout)
 {
     fl_event events[EVENTS_PER_POLL];
     if (fl_current_publish(loop, NULL) < 0 || PyErr_CheckSignals() < 0 ||
-        fl_loop_check_closed(loop) < 0) { /* a signal handler may have forked */
+        fl_loop_check_closed(loop) < 0 || /* a signal handler may have forked */
+        fl_io_flush(loop) < 0) {          /* or have written to a transport */
         return -1;
     }
     if (fl_ring_len(&loop->ready) > 0 || loop->stopping) {
@@ -224,7 +237,7 @@ loop_run_ready(LoopObject *loop)
     for (size_t n = fl_ring_len(&loop->ready); n > 0 && fl_ring_len(&loop->ready) > 0; n--) {
         uintptr_t word = fl_ring_pop(&loop->ready);
         int rc = loop->debug ? loop_run_word_debug(loop, word) : loop_run_word(loop, word);
-        if (rc < 0) {
+        if (rc < 0 || fl_io_flush(loop) < 0) {
             return -1;
         }
     }
@@ -289,6 +302,7 @@ fl_loop_shut(LoopObject *loop)
     fl_loop_update_direct(loop);
     loop_close_descriptors(loop);
     fl_watch_clear(loop);
+    fl_io_clear(loop);
     fl_timers_clear(loop);
     loop_drop_ready(loop);
 }

@@ -2,6 +2,7 @@
 #include "loop/watch.h"
 
 #include "loop/handle.h"
+#include "loop/io.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ watch_get(LoopObject *loop, int fd)
 static unsigned
 watch_wanted(const fl_watch *watch)
 {
-    return (watch->target[FL_READING] ? FL_READ : 0) | (watch->target[FL_WRITING] ? FL_WRITE : 0);
+    return watch->io_wanted | (watch->target[FL_READING] ? FL_READ : 0) |
+           (watch->target[FL_WRITING] ? FL_WRITE : 0);
 }
 
 static uint32_t
@@ -68,7 +70,7 @@ watch_arm(LoopObject *loop, int fd, unsigned wanted)
     if (rc < 0) {
         return fl_raise_errno(rc);
     }
-    watch->armed = wanted;
+    watch->armed = (uint8_t)wanted;
     return 0;
 }
 
@@ -83,10 +85,10 @@ watch_disarm(LoopObject *loop, int fd, unsigned wanted)
     else {
         loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     }
-    watch->armed = wanted;
+    watch->armed = (uint8_t)wanted;
 }
 
-/* -- Handles: add_reader() and the like ------------------------------------------------------------ */
+/* -- objects that deal with readiness themselves --------------------------------------------------- */
 
 static void
 target_discard(fl_state *state, PyObject *target)
@@ -103,10 +105,110 @@ target_discard(fl_state *state, PyObject *target)
     }
 }
 
+/* Nobody deals with the descriptor any more; the reference to whoever did becomes the caller's (or NULL). */
+static PyObject *
+watch_evict(fl_watch *watch)
+{
+    PyObject *object = watch->io == NULL ? NULL : watch->io->object;
+    watch->io = NULL;
+    watch->io_wanted = 0;
+    return object;
+}
+
+/* Make room in fd's entry for add_reader() or a sock_…() call: -1 with RuntimeError when a transport uses fd. */
+static int
+watch_claim(LoopObject *loop, int fd)
+{
+    fl_watch *watch = &loop->watches[fd];
+    if (watch->io == NULL) {
+        return 0;
+    }
+    if (watch->io->closing) {
+        watch_disarm(loop, fd, 0);
+        Py_XDECREF(watch_evict(watch));
+        return 0;
+    }
+    PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by transport %R", fd,
+                 watch->io->object);
+    return -1;
+}
+
+/* Give the entry of io's descriptor, which is armed for it already, to io.  Whoever had it before has lost the
+   descriptor: it was closed behind his back, or given to a transport. */
+static void
+watch_hand_over(LoopObject *loop, fl_io *io, unsigned wanted)
+{
+    fl_watch *watch = &loop->watches[io->fd];
+    PyObject *before = watch_evict(watch);
+    fl_watch old = *watch;
+    watch->target[FL_READING] = watch->target[FL_WRITING] = watch->fileobj = watch->owner = NULL;
+    watch->io = io;
+    watch->io_wanted = (uint8_t)wanted;
+    Py_INCREF(io->object);
+    Py_XDECREF(before); /* may run anything, as what follows */
+    target_discard(loop->state, old.target[FL_READING]);
+    target_discard(loop->state, old.target[FL_WRITING]);
+    Py_XDECREF(old.fileobj);
+    Py_XDECREF(old.owner);
+}
+
+int
+fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
+{
+    if (wanted == 0) {
+        fl_io_forget(loop, io);
+        return 0;
+    }
+    if (fl_loop_check_closed(loop) < 0 ||
+        (io->fd >= loop->watches_len && watches_grow(loop, io->fd) < 0)) {
+        return -1;
+    }
+    fl_watch *watch = &loop->watches[io->fd];
+    if (watch->io == io && watch->io_wanted == wanted) {
+        return 0;
+    }
+    if (watch->io != io && watch->io != NULL) {
+        watch->armed = 0; /* another file */
+    }
+    if (watch_arm(loop, io->fd, wanted) < 0) {
+        return -1;
+    }
+    if (watch->io == io) {
+        watch->io_wanted = (uint8_t)wanted;
+    }
+    else {
+        watch_hand_over(loop, io, wanted);
+    }
+    return 0;
+}
+
+void
+fl_io_forget(LoopObject *loop, fl_io *io)
+{
+    fl_watch *watch = watch_get(loop, io->fd);
+    if (watch == NULL || watch->io != io) {
+        return;
+    }
+    if (loop->backend != NULL) {
+        watch_disarm(loop, io->fd, 0);
+    }
+    Py_XDECREF(watch_evict(watch));
+}
+
+unsigned
+fl_io_watched(LoopObject *loop, const fl_io *io)
+{
+    fl_watch *watch = watch_get(loop, io->fd);
+    return watch != NULL && watch->io == io ? watch->io_wanted : 0;
+}
+
+/* -- Handles: add_reader() and the like ------------------------------------------------------------ */
+
 int
 fl_watch_add(LoopObject *loop, int fd, fl_direction direction, PyObject *target, PyObject *fileobj)
 {
     if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0) ||
+        watch_claim(loop, fd) < 0 ||
         watch_arm(loop, fd, watch_wanted(&loop->watches[fd]) | fl_direction_mask(direction)) < 0) {
         target_discard(loop->state, target);
         return -1;
@@ -126,7 +228,13 @@ int
 fl_watch_remove(LoopObject *loop, int fd, fl_direction direction)
 {
     fl_watch *watch = watch_get(loop, fd);
-    if (loop->closed || watch == NULL || watch->target[direction] == NULL) {
+    if (loop->closed || watch == NULL) {
+        return 0;
+    }
+    if (watch->io != NULL && !watch->io->closing) {
+        return watch_claim(loop, fd);
+    }
+    if (watch->target[direction] == NULL) {
         return 0;
     }
     PyObject *before = watch->target[direction];
@@ -210,6 +318,7 @@ int
 fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *future, PyObject *sock)
 {
     if (fl_loop_check_closed(loop) < 0 || (fd >= loop->watches_len && watches_grow(loop, fd) < 0) ||
+        watch_claim(loop, fd) < 0 ||
         (!watch_is_armed_for(&loop->watches[fd], direction, sock) &&
          watch_arm_for(loop, fd, direction, sock) < 0)) {
         return -1;
@@ -302,6 +411,16 @@ watch_ignore(LoopObject *loop, const fl_event *event)
     return 0;
 }
 
+/* Input and output in a straight line: no Handle, no turn in between. */
+static int
+watch_tell(LoopObject *loop, fl_io *io, unsigned ready)
+{
+    PyObject *object = Py_NewRef(io->object);
+    int rc = io->ops->ready(io, ready);
+    Py_DECREF(object);
+    return rc < 0 ? -1 : fl_io_flush(loop);
+}
+
 static int
 watch_event(LoopObject *loop, const fl_event *event)
 {
@@ -310,6 +429,9 @@ watch_event(LoopObject *loop, const fl_event *event)
     unsigned wanted = current ? watch_wanted(watch) & event->ready : 0;
     if (wanted == 0) {
         return watch_ignore(loop, event);
+    }
+    if (watch->io != NULL) {
+        return watch_tell(loop, watch->io, wanted);
     }
     if ((wanted & FL_READ) && watch_fire(loop, event->fd, FL_READING) < 0) {
         return -1;
@@ -348,6 +470,7 @@ fl_watch_clear(LoopObject *loop)
     for (int fd = 0; fd < len; fd++) {
         target_discard(loop->state, watches[fd].target[FL_READING]);
         target_discard(loop->state, watches[fd].target[FL_WRITING]);
+        Py_XDECREF(watch_evict(&watches[fd]));
         Py_XDECREF(watches[fd].fileobj);
         Py_XDECREF(watches[fd].owner);
     }
@@ -377,6 +500,9 @@ fl_watch_traverse(LoopObject *loop, visitproc visit, void *arg)
         }
         Py_VISIT(watch->fileobj);
         Py_VISIT(watch->owner);
+        if (watch->io != NULL) {
+            Py_VISIT(watch->io->object);
+        }
     }
     return 0;
 }

@@ -15,4 +15,7 @@ fl_or_none(PyObject *object)
 int fl_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, const char *name,
                 PyTypeObject **slot);
 
+/* Put further methods into a type, whose array ends with an empty entry.  0, or -1 with an exception. */
+int fl_type_add_methods(PyTypeObject *type, PyMethodDef *method);
+
 #endif

@@ -1,0 +1,54 @@
+/* What the loop knows of the objects above it that deal with readiness themselves: transports, listeners. */
+#ifndef FL_LOOP_IO_H
+#define FL_LOOP_IO_H
+
+#include "loop/loop.h"
+
+typedef struct {
+    /* The descriptor is ready for `ready` (FL_READ | FL_WRITE) of what is watched for.  The caller holds a
+       reference to io->object.  0, or -1 with an exception that has to leave run_forever(). */
+    int (*ready)(fl_io *io, unsigned ready);
+    /* Send what was written while a callback ran, which has returned now.  Likewise. */
+    int (*flush)(fl_io *io);
+} fl_io_ops;
+
+/* Part of the object that deals with a descriptor.  While it is watched or corked, the loop owns a reference to
+   the object. */
+struct fl_io {
+    const fl_io_ops *ops;
+    PyObject *object; /* what this is a part of; not owned */
+    fl_list cork;     /* in loop->corked, when flush() is to be called */
+    int fd;           /* -1 once given up */
+    bool closing;     /* others may watch the descriptor */
+};
+
+/* Have io told when its descriptor is ready for exactly `wanted` (FL_READ | FL_WRITE, 0: nothing).
+   0, or -1 with an exception. */
+int fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted);
+
+/* What it is told of at the moment. */
+unsigned fl_io_watched(LoopObject *loop, const fl_io *io);
+
+/* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
+void fl_io_forget(LoopObject *loop, fl_io *io);
+
+/* Have flush() called as soon as the running callback returns. */
+void fl_io_cork(LoopObject *loop, fl_io *io);
+
+/* Not any more. */
+void fl_io_uncork(fl_io *io);
+
+/* Flush whoever is corked.  0, or -1 with an exception that has to leave run_forever(). */
+int fl_io_flush_all(LoopObject *loop);
+
+/* The same after a callback, where mostly nobody is. */
+static inline int
+fl_io_flush(LoopObject *loop)
+{
+    return loop->corked.next == &loop->corked ? 0 : fl_io_flush_all(loop);
+}
+
+/* Forget everybody who is corked, in a loop that ends. */
+void fl_io_clear(LoopObject *loop);
+
+#endif

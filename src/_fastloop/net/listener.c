@@ -1,0 +1,371 @@
+/* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
+#include "net/listener.h"
+
+#include "net/stream.h"
+#include "py/args.h"
+#include "py/call.h"
+#include "py/types.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#define RETRY_DELAY 1.0 /* asyncio.constants.ACCEPT_RETRY_DELAY, seconds */
+
+typedef struct {
+    PyObject_HEAD
+    LoopObject *loop;     /* owned */
+    fl_io io;             /* fd is -1 once closed */
+    PyObject *sock;       /* owned */
+    ServerObject *server; /* owned or NULL */
+    PyObject *factory;    /* owned: makes protocols */
+    PyObject *accepted;   /* owned: what deals with accepted sockets instead, or NULL */
+    PyObject *context;    /* owned: of whoever began to listen */
+    int backlog;          /* connections accepted at once at most */
+} ListenerObject;
+
+/* -- one connection -------------------------------------------------------------------------------- */
+
+/* {message, exception[, transport]} for an error before the connection's transport exists. */
+static int
+listener_report(ListenerObject *self, const char *message)
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *context = Py_BuildValue("{sssO}", "message", message, "exception", exc);
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc);
+    int rc = fl_call_exception_handler(self->loop->state, (PyObject *)self->loop, context);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* Give a socket object to whoever makes the transport.  Takes fd.  0 or -1 with an exception. */
+static int
+listener_hand_on(ListenerObject *self, int fd)
+{
+    fl_state *state = self->loop->state;
+    PyObject *kwargs = Py_BuildValue("{si}", "fileno", fd);
+    PyObject *none = PyTuple_New(0);
+    PyObject *sock = kwargs && none ? PyObject_Call(state->socket, none, kwargs) : NULL;
+    Py_XDECREF(kwargs);
+    Py_XDECREF(none);
+    if (sock == NULL) {
+        close(fd);
+        return -1;
+    }
+    PyObject *done = PyObject_CallMethod(sock, "setblocking", "i", 0);
+    if (done != NULL) {
+        Py_SETREF(done, PyObject_CallOneArg(self->accepted, sock));
+    }
+    Py_DECREF(sock);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Make protocol and transport.  Takes fd.  0 or -1 with an exception. */
+static int
+listener_serve(ListenerObject *self, int fd, const fl_inet *peer)
+{
+    PyObject *protocol = PyObject_CallNoArgs(self->factory);
+    if (protocol == NULL) {
+        close(fd);
+        return -1;
+    }
+    int rc = fl_stream_accept(self->loop, fd, peer, protocol, self->server);
+    Py_DECREF(protocol);
+    return rc;
+}
+
+/* Deal with one connection in a context of its own.  0, or -1 that has to leave run_forever(). */
+static int
+listener_admit(ListenerObject *self, int fd, const fl_inet *peer)
+{
+    PyObject *context = PyContext_Copy(self->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        close(fd);
+        return listener_report(self, "Error on transport creation for incoming connection");
+    }
+    int rc = self->accepted != NULL ? listener_hand_on(self, fd) : listener_serve(self, fd, peer);
+    if (rc < 0) {
+        rc = listener_report(self, "Error on transport creation for incoming connection");
+    }
+    if (PyContext_Exit(context) < 0) {
+        rc = -1;
+    }
+    Py_DECREF(context);
+    return rc;
+}
+
+/* -- accepting ------------------------------------------------------------------------------------- */
+
+/* Errors of the connection that was about to be accepted, not of the listening socket: accept(2). */
+static bool
+accept_error_is_passing(int err)
+{
+    switch (err) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool
+accept_error_is_shortage(int err)
+{
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+/* Listen no more for a second: until then the system may have what it lacks now. */
+static int
+listener_rest(ListenerObject *self, int err)
+{
+    fl_state *state = self->loop->state;
+    fl_io_forget(self->loop, &self->io);
+    errno = err;
+    PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *sock = PyObject_CallOneArg(state->TransportSocket, self->sock);
+    PyObject *context = sock == NULL ? NULL
+                                     : Py_BuildValue("{sssOsO}", "message",
+                                                     "socket.accept() out of system resource",
+                                                     "exception", exc, "socket", sock);
+    Py_DECREF(exc);
+    Py_XDECREF(sock);
+    if (fl_call_exception_handler(state, (PyObject *)self->loop, context) < 0) {
+        return -1;
+    }
+    PyObject *resume = PyObject_GetAttrString((PyObject *)self, "_resume");
+    PyObject *timer = resume == NULL ? NULL
+                                     : PyObject_CallMethod((PyObject *)self->loop, "call_later",
+                                                           "dO", RETRY_DELAY, resume);
+    Py_XDECREF(resume);
+    Py_XDECREF(timer);
+    return timer == NULL ? -1 : 0;
+}
+
+static int
+listener_failed(ListenerObject *self, int err)
+{
+    if (accept_error_is_shortage(err)) {
+        return listener_rest(self, err) < 0 ? listener_report(self, "Error on accept") : 0;
+    }
+    fl_io_forget(self->loop, &self->io);
+    errno = err;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return listener_report(self, "Fatal error on accept");
+}
+
+static int
+listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
+{
+    ListenerObject *self = (ListenerObject *)io->object;
+    for (int i = 0; i < self->backlog && io->fd >= 0 && fl_io_watched(self->loop, io); i++) {
+        struct sockaddr_storage storage;
+        socklen_t len = sizeof(storage);
+        fl_inet peer;
+        int fd = accept4(io->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && accept_error_is_passing(errno)) {
+            continue;
+        }
+        if (fd < 0) {
+            return errno == EAGAIN ? 0 : listener_failed(self, errno);
+        }
+        fl_inet_set(&peer, (struct sockaddr *)&storage, len);
+        if (listener_admit(self, fd, &peer) < 0 || fl_io_flush(self->loop) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+listener_flush(fl_io *Py_UNUSED(io))
+{
+    return 0; /* it is never corked */
+}
+
+static const fl_io_ops listener_ops = {.ready = listener_ready, .flush = listener_flush};
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+enum { ARG_LOOP, ARG_SOCK, ARG_SERVER, ARG_FACTORY, ARG_BACKLOG, ARG_ACCEPTED, ARGS };
+
+/* Accepted sockets inherit the option: small writes leave at once. */
+static void
+listener_set_nodelay(int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    int on = 1;
+    if (getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+        (name.ss_family == AF_INET || name.ss_family == AF_INET6)) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+}
+
+static int
+listener_fill(ListenerObject *self, PyObject **given)
+{
+    PyObject *server = given[ARG_SERVER], *accepted = given[ARG_ACCEPTED];
+    int fd = PyObject_AsFileDescriptor(given[ARG_SOCK]);
+    self->backlog = fd < 0 ? -1 : (int)PyLong_AsLong(given[ARG_BACKLOG]);
+    self->context = PyErr_Occurred() ? NULL : PyContext_CopyCurrent();
+    if (self->context == NULL) {
+        return -1;
+    }
+    self->backlog = self->backlog < 1 ? 1 : self->backlog;
+    self->loop = (LoopObject *)Py_NewRef(given[ARG_LOOP]);
+    self->sock = Py_NewRef(given[ARG_SOCK]);
+    self->server = (ServerObject *)(fl_arg_given(server) ? Py_NewRef(server) : NULL);
+    self->factory = Py_NewRef(given[ARG_FACTORY]);
+    self->accepted = fl_arg_given(accepted) ? Py_NewRef(accepted) : NULL;
+    self->io.ops = &listener_ops;
+    self->io.object = (PyObject *)self;
+    self->io.fd = fd;
+    listener_set_nodelay(fd);
+    return fl_io_watch(self->loop, &self->io, FL_READ);
+}
+
+static PyObject *
+Listener_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const fl_signature signature = {"Listener",
+                                           5,
+                                           6,
+                                           ARGS,
+                                           {FL_PARAM(loop), FL_PARAM(sock), FL_PARAM(server),
+                                            FL_PARAM(protocol_factory), FL_PARAM(backlog),
+                                            FL_PARAM(accepted)}};
+    PyObject *given[ARGS];
+    fl_state *state = fl_state_of(type);
+    if (state == NULL || fl_args_bind_tuple(state, &signature, args, kwargs, given) < 0) {
+        return NULL;
+    }
+    if (!PyObject_TypeCheck(given[ARG_LOOP], state->BaseLoop_type) ||
+        (fl_arg_given(given[ARG_SERVER]) &&
+         !PyObject_TypeCheck(given[ARG_SERVER], state->BaseServer_type))) {
+        PyErr_SetString(PyExc_TypeError, "a fastloop.Loop and a server of it are required");
+        return NULL;
+    }
+    ListenerObject *self = (ListenerObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->io.fd = -1;
+        if (listener_fill(self, given) < 0) {
+            Py_CLEAR(self);
+        }
+    }
+    return (PyObject *)self;
+}
+
+static int
+Listener_traverse(ListenerObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->sock);
+    Py_VISIT(self->server);
+    Py_VISIT(self->factory);
+    Py_VISIT(self->accepted);
+    Py_VISIT(self->context);
+    return 0;
+}
+
+static int
+Listener_clear(ListenerObject *self)
+{
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->factory);
+    Py_CLEAR(self->accepted);
+    Py_CLEAR(self->context);
+    return 0;
+}
+
+static void
+Listener_dealloc(ListenerObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Listener_clear(self);
+    Py_CLEAR(self->loop);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* -- methods --------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(Listener_close_doc, "close($self, /)\n--\n\n"
+                                 "Accept no more; the socket stays open.");
+
+static PyObject *
+Listener_close(ListenerObject *self, PyObject *Py_UNUSED(ignored))
+{
+    self->io.closing = true;
+    fl_io_forget(self->loop, &self->io);
+    self->io.fd = -1;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Listener_resume_doc, "_resume($self, /)\n--\n\n"
+                                  "Accept again, after a lack of resources.");
+
+static PyObject *
+Listener_resume(ListenerObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->io.fd >= 0 && fl_io_watch(self->loop, &self->io, FL_READ) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef listener_methods[] = {
+    {"close", (PyCFunction)Listener_close, METH_NOARGS, Listener_close_doc},
+    {"_resume", (PyCFunction)Listener_resume, METH_NOARGS, Listener_resume_doc},
+    {NULL},
+};
+
+PyDoc_STRVAR(Listener_doc,
+             "Listener(loop, sock, server, protocol_factory, backlog, accepted=None)\n--\n\n"
+             "Accepts the connections of a listening socket, up to `backlog` at once.\n\n"
+             "Each gets protocol_factory() and a StreamTransport attached to server; with accepted,\n"
+             "accepted(socket) is called instead.");
+
+static PyType_Slot listener_slots[] = {
+    {Py_tp_doc, (void *)Listener_doc},
+    {Py_tp_new, Listener_new},
+    {Py_tp_dealloc, Listener_dealloc},
+    {Py_tp_traverse, Listener_traverse},
+    {Py_tp_clear, Listener_clear},
+    {Py_tp_methods, listener_methods},
+    {0, NULL},
+};
+
+static PyType_Spec listener_spec = {
+    .name = "fastloop._fastloop.Listener",
+    .basicsize = sizeof(ListenerObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = listener_slots,
+};
+
+int
+fl_listener_setup_types(PyObject *module, fl_state *state)
+{
+    return fl_add_type(module, &listener_spec, NULL, "Listener", &state->Listener_type);
+}

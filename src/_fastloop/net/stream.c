@@ -1,0 +1,416 @@
+/* Byte streams: from the kernel to the protocol and back. */
+#include "net/stream.h"
+
+#include "py/call.h"
+#include "task/future.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#ifndef FL_BULK_FROM
+#define FL_BULK_FROM (32 * 1024) /* a read this long makes the next one go straight into its bytes object */
+#endif
+#ifndef FL_BULK_READ
+#define FL_BULK_READ (64 * 1024) /* bytes of such a read: below malloc's mmap threshold */
+#endif
+#define FLUSH_AT (64 * 1024) /* corked bytes that do not wait for the end of the callback */
+#define JOIN_MAX (8 * 1024)  /* up to here several pieces are copied into one; above, sendmsg() is cheaper */
+#define PIECES_MAX 64
+
+static const fl_stream_ops *
+stream_ops(StreamObject *self)
+{
+    return (const fl_stream_ops *)self->io.ops;
+}
+
+/* -- reading --------------------------------------------------------------------------------------- */
+
+/* A failed system call: 0 when it is to be tried again later, else -1 with OSError. */
+static int
+stream_retry(ssize_t err)
+{
+    return err == -EAGAIN || err == -EINTR ? 0 : fl_raise_errno((int)err);
+}
+
+/* Straight into the object that the protocol gets, for transports that carry much. */
+static PyObject *
+stream_receive_bulk(StreamObject *self)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, FL_BULK_READ);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    ssize_t n = stream_ops(self)->receive(self->io.fd, PyBytes_AS_STRING(bytes), FL_BULK_READ);
+    if (n < 0) {
+        Py_DECREF(bytes);
+        stream_retry(n);
+        return NULL;
+    }
+    self->bulk = n >= FL_BULK_FROM;
+    _PyBytes_Resize(&bytes, n);
+    return bytes;
+}
+
+/* One read's bytes, none at the end of file; NULL with an exception, or without one when there was nothing. */
+static PyObject *
+stream_receive(StreamObject *self)
+{
+    if (self->bulk) {
+        return stream_receive_bulk(self);
+    }
+    char *scratch = fl_loop_scratch(self->loop);
+    if (scratch == NULL) {
+        return NULL;
+    }
+    ssize_t n = stream_ops(self)->receive(self->io.fd, scratch, FL_SCRATCH);
+    if (n < 0) {
+        stream_retry(n);
+        return NULL;
+    }
+    self->bulk = n >= FL_BULK_FROM;
+    return PyBytes_FromStringAndSize(scratch, n);
+}
+
+static int
+stream_read_failed(StreamObject *self)
+{
+    return PyErr_Occurred()
+               ? fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.read_error)
+               : 0;
+}
+
+/* A callback has returned, with an exception if result is NULL.  0, or -1 that has to leave. */
+static int
+stream_called(StreamObject *self, PyObject *result, const char *message)
+{
+    if (result == NULL) {
+        return fl_transport_fatal((TransportObject *)self, message);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+static int
+stream_read_data(StreamObject *self)
+{
+    PyObject *name = self->loop->state->str_data_received;
+    PyObject *data = stream_receive(self);
+    if (data == NULL) {
+        return stream_read_failed(self);
+    }
+    if (PyBytes_GET_SIZE(data) == 0) {
+        Py_DECREF(data);
+        return stream_ops(self)->end_of_file(self);
+    }
+    PyObject *result = fl_transport_call((TransportObject *)self, name, data);
+    Py_DECREF(data);
+    if (result == NULL && stream_ops(self)->survives) {
+        return fl_transport_report_callback((TransportObject *)self, name);
+    }
+    return stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
+}
+
+/* protocol.get_buffer(-1) into *view.  0, or -1 with an exception. */
+static int
+stream_get_buffer(StreamObject *self, Py_buffer *view)
+{
+    fl_state *state = self->loop->state;
+    PyObject *hint = PyLong_FromLong(-1);
+    PyObject *buffer =
+        hint == NULL ? NULL
+                     : fl_transport_call((TransportObject *)self, state->str_get_buffer, hint);
+    Py_XDECREF(hint);
+    int rc = buffer == NULL ? -1 : PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);
+    Py_XDECREF(buffer);
+    if (rc == 0 && view->len == 0) {
+        PyBuffer_Release(view);
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+        rc = -1;
+    }
+    return rc;
+}
+
+static int
+stream_read_into_buffer(StreamObject *self)
+{
+    Py_buffer view;
+    if (stream_get_buffer(self, &view) < 0) {
+        return fl_transport_fatal((TransportObject *)self,
+                                  "Fatal error: protocol.get_buffer() call failed.");
+    }
+    /* get_buffer() may have closed the transport */
+    ssize_t n = self->conn_lost ? -EAGAIN
+                                : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (n <= 0) {
+        return n == 0 ? stream_ops(self)->end_of_file(self)
+                      : (stream_retry(n), stream_read_failed(self));
+    }
+    PyObject *count = PyLong_FromSsize_t(n);
+    PyObject *result = count == NULL
+                           ? NULL
+                           : fl_transport_call((TransportObject *)self,
+                                               self->loop->state->str_buffer_updated, count);
+    Py_XDECREF(count);
+    return stream_called(self, result, "Fatal error: protocol.buffer_updated() call failed.");
+}
+
+int
+fl_stream_read(StreamObject *self)
+{
+    if (self->conn_lost || self->io.closing || self->paused || !self->reading) {
+        return fl_transport_rearm((TransportObject *)self);
+    }
+    return self->buffered ? stream_read_into_buffer(self) : stream_read_data(self);
+}
+
+/* -- sending --------------------------------------------------------------------------------------- */
+
+/* Copy the pieces, which are JOIN_MAX bytes in all at most, into one. */
+static void
+pieces_join(struct iovec *pieces, int n, char *joined)
+{
+    size_t size = 0;
+    for (int i = 0; i < n; i++) {
+        memcpy(joined + size, pieces[i].iov_base, pieces[i].iov_len);
+        size += pieces[i].iov_len;
+    }
+    pieces[0] = (struct iovec){.iov_base = joined, .iov_len = size};
+}
+
+/* One system call's worth.  Bytes sent, or -errno. */
+static ssize_t
+stream_send_some(StreamObject *self)
+{
+    struct iovec pieces[PIECES_MAX];
+    char joined[JOIN_MAX];
+    int n = fl_outbox_pieces(&self->outbox, pieces, PIECES_MAX);
+    if (n > 1 && (uint32_t)n == self->outbox.len && self->outbox.size <= JOIN_MAX) {
+        pieces_join(pieces, n, joined);
+        n = 1;
+    }
+    return stream_ops(self)->send(self->io.fd, pieces, n);
+}
+
+/* Until the kernel takes no more.  0, or -errno. */
+static int
+stream_send(StreamObject *self)
+{
+    while (self->outbox.size > 0) {
+        bool all = self->outbox.len <= PIECES_MAX;
+        ssize_t n = stream_send_some(self);
+        if (n < 0) {
+            return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
+        }
+        fl_outbox_consume(&self->outbox, (size_t)n);
+        if (all) {
+            break; /* all of it was offered: what is left did not fit */
+        }
+    }
+    return 0;
+}
+
+/* Complete the waiter for an empty outbox: with exc unless that is NULL.  0 or -1. */
+static int
+stream_complete_empty_waiter(StreamObject *self, PyObject *exc)
+{
+    FutureObject *waiter = (FutureObject *)self->empty_waiter;
+    if (waiter == NULL || waiter->status != FL_PENDING) {
+        return 0;
+    }
+    Py_INCREF(waiter);
+    int rc =
+        exc == NULL ? fl_future_set_result(waiter, Py_None) : fl_future_set_exception(waiter, exc);
+    Py_DECREF(waiter);
+    return rc;
+}
+
+static int
+stream_send_failed(StreamObject *self, int err)
+{
+    fl_raise_errno(err);
+    fl_outbox_clear(&self->outbox);
+    self->draining = false;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    int rc = fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.write_error);
+    if (rc == 0) {
+        rc = stream_complete_empty_waiter(self, exc);
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+int
+fl_stream_shutdown(StreamObject *self)
+{
+    return shutdown(self->io.fd, SHUT_WR) < 0 ? fl_raise_errno(-errno) : 0;
+}
+
+/* Everything is sent: do what has waited for that. */
+static int
+stream_drained(StreamObject *self)
+{
+    if (stream_complete_empty_waiter(self, NULL) < 0) {
+        return -1;
+    }
+    if (self->io.closing) {
+        fl_io_forget(self->loop, &self->io);
+        return self->conn_lost ? 0 : fl_transport_schedule_lost((TransportObject *)self, NULL);
+    }
+    if (self->eof && fl_stream_shutdown(self) < 0) {
+        return fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.write_error);
+    }
+    return 0;
+}
+
+int
+fl_stream_flush(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    fl_io_uncork(&self->io);
+    if (self->conn_lost) {
+        fl_outbox_clear(&self->outbox);
+        return 0;
+    }
+    int err = stream_send(self);
+    if (err < 0) {
+        return stream_send_failed(self, err);
+    }
+    bool left = self->outbox.size > 0;
+    if (self->draining != left) {
+        self->draining = left;
+        if (fl_transport_rearm(transport) < 0) {
+            return fl_transport_fatal(transport, stream_ops(self)->base.write_error);
+        }
+    }
+    if (fl_transport_maybe_pause(transport) < 0 || fl_transport_maybe_resume(transport) < 0) {
+        return -1;
+    }
+    return left || self->outbox.size > 0 ? 0 : stream_drained(self);
+}
+
+int
+fl_stream_flush_io(fl_io *io)
+{
+    return fl_stream_flush((StreamObject *)io->object);
+}
+
+int
+fl_stream_hurry(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    return self->outbox.size > 0 && !self->draining ? fl_stream_flush(self) : 0;
+}
+
+size_t
+fl_stream_unsent(TransportObject *self)
+{
+    return ((StreamObject *)self)->outbox.size;
+}
+
+void
+fl_stream_discard(TransportObject *self)
+{
+    fl_outbox_clear(&((StreamObject *)self)->outbox);
+}
+
+int
+fl_stream_lost(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    if (self->empty_waiter == NULL) {
+        return 0;
+    }
+    PyObject *exc =
+        PyObject_CallFunction(PyExc_ConnectionError, "s", "Connection is closed by peer");
+    int rc = exc == NULL ? -1 : stream_complete_empty_waiter(self, exc);
+    Py_XDECREF(exc);
+    return rc;
+}
+
+/* -- accepting data -------------------------------------------------------------------------------- */
+
+PyObject *
+fl_stream_bytes(PyObject *data)
+{
+    if (PyBytes_CheckExact(data)) {
+        return Py_NewRef(data);
+    }
+    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
+        return PyBytes_FromObject(data); /* it may be changed later */
+    }
+    PyObject *name = PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, FL_WRITE_TYPE_ERROR, name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
+/* Bytes were queued: leave them to the end of the callback, or send them now. */
+static int
+stream_queued(StreamObject *self)
+{
+    if (self->draining) {
+        return fl_transport_maybe_pause((TransportObject *)self);
+    }
+    LoopObject *loop = self->loop;
+    if (self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
+        loop->thread_id != PyThread_get_thread_ident()) {
+        return fl_stream_flush(self);
+    }
+    fl_io_cork(loop, &self->io);
+    return 0;
+}
+
+int
+fl_stream_write(StreamObject *self, PyObject *data)
+{
+    PyObject *bytes = fl_stream_bytes(data);
+    if (bytes == NULL || fl_outbox_append(&self->outbox, bytes) < 0) {
+        return -1;
+    }
+    return stream_queued(self);
+}
+
+/* A list of bytes objects, none of them empty, from an iterable of bytes-like objects. */
+static PyObject *
+bytes_list(PyObject *iterable)
+{
+    PyObject *iterator = PyObject_GetIter(iterable);
+    PyObject *list = iterator == NULL ? NULL : PyList_New(0);
+    PyObject *item;
+    while (list != NULL && (item = PyIter_Next(iterator)) != NULL) {
+        PyObject *bytes =
+            PyObject_CheckBuffer(item) ? PyBytes_FromObject(item) : fl_stream_bytes(item);
+        Py_DECREF(item);
+        if (bytes == NULL || (PyBytes_GET_SIZE(bytes) > 0 && PyList_Append(list, bytes) < 0)) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(bytes);
+    }
+    Py_XDECREF(iterator);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(list);
+    }
+    return list;
+}
+
+int
+fl_stream_write_all(StreamObject *self, PyObject *iterable)
+{
+    PyObject *list = bytes_list(iterable);
+    if (list == NULL) {
+        return -1;
+    }
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        rc = fl_outbox_append(&self->outbox, Py_NewRef(PyList_GET_ITEM(list, i)));
+    }
+    Py_DECREF(list);
+    if (rc < 0 || self->outbox.size == 0) {
+        return rc;
+    }
+    return stream_queued(self);
+}

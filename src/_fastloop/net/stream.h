@@ -1,0 +1,65 @@
+/* Transports of byte streams: connected sockets and pipes.  The straight line of a packet is in stream.c. */
+#ifndef FL_NET_STREAM_H
+#define FL_NET_STREAM_H
+
+#include "net/outbox.h"
+#include "net/transport.h"
+
+typedef struct {
+    FL_TRANSPORT_FIELDS;
+    fl_outbox outbox;       /* accepted and not sent */
+    PyObject *empty_waiter; /* owned: to be completed when the outbox is empty, or NULL */
+    bool buffered;          /* the protocol is a BufferedProtocol */
+    bool bulk;              /* the last read filled much of the scratch memory */
+    bool eof;               /* write_eof() was called */
+} StreamObject;
+
+/* How bytes come and go. */
+typedef struct {
+    fl_transport_ops base;
+    ssize_t (*receive)(int fd, void *buffer, size_t size); /* bytes, or -errno */
+    ssize_t (*send)(int fd, const struct iovec *pieces, int n);
+    int (*end_of_file)(StreamObject *self); /* the peer sends no more.  0 or -1 that has to leave */
+    bool survives; /* an exception of data_received() is reported and does not end the connection */
+} fl_stream_ops;
+
+/* The descriptor is readable: hand one read's bytes to the protocol.  0, or -1 that has to leave. */
+int fl_stream_read(StreamObject *self);
+
+/* fl_io_ops.flush, fl_transport_ops.{hurry,unsent,discard,lost} of all streams. */
+int fl_stream_flush_io(fl_io *io);
+int fl_stream_hurry(TransportObject *self);
+size_t fl_stream_unsent(TransportObject *self);
+void fl_stream_discard(TransportObject *self);
+int fl_stream_lost(TransportObject *self);
+
+/* Send what the kernel takes and act on the outcome.  0, or -1 with an exception that has to leave. */
+int fl_stream_flush(StreamObject *self);
+
+/* Queue data (bytes, bytearray or memoryview, not empty), corked or sent at once.  0 or -1. */
+int fl_stream_write(StreamObject *self, PyObject *data);
+
+/* The same for all of an iterable.  0 or -1. */
+int fl_stream_write_all(StreamObject *self, PyObject *iterable);
+
+/* End sending once everything is sent.  0, or -1 with OSError. */
+int fl_stream_shutdown(StreamObject *self);
+
+/* A transport for a connection that was just accepted: fd, whose peer is `peer`.  connection_made() is called
+   in `context` before this returns.  Takes fd, also on failure.  0, or -1 with an exception to report. */
+int fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protocol,
+                     ServerObject *server);
+
+/* bytes(data) unless it is bytes already; NULL with TypeError for what is neither bytes, bytearray nor memoryview. */
+PyObject *fl_stream_bytes(PyObject *data);
+
+/* tp_clear and the like of all streams. */
+int fl_stream_traverse(StreamObject *self, visitproc visit, void *arg);
+int fl_stream_clear(StreamObject *self);
+
+extern PyMethodDef fl_stream_write_methods[];
+
+/* Add the type StreamTransport to the module state.  0 or -1. */
+int fl_stream_setup_types(PyObject *module, fl_state *state);
+
+#endif

@@ -1,0 +1,499 @@
+/* StreamTransport: the transport of a connected socket, as asyncio.Transport. */
+#include "net/stream.h"
+
+#include "py/args.h"
+#include "py/call.h"
+#include "py/types.h"
+#include "task/future.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <structmember.h>
+#include <unistd.h>
+
+/* -- how bytes come and go ------------------------------------------------------------------------- */
+
+static ssize_t
+socket_receive(int fd, void *buffer, size_t size)
+{
+    ssize_t n = recv(fd, buffer, size, 0);
+    return n < 0 ? -errno : n;
+}
+
+static ssize_t
+socket_send(int fd, const struct iovec *pieces, int n)
+{
+    ssize_t sent;
+    if (n == 1) {
+        sent = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+    }
+    else {
+        struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
+        sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+    return sent < 0 ? -errno : sent;
+}
+
+static int
+stream_log_eof(StreamObject *self)
+{
+    PyObject *done =
+        PyObject_CallMethod(self->loop->state->logger, "debug", "sO", "%r received EOF", self);
+    Py_XDECREF(done);
+    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
+}
+
+/* The protocol decides whether the connection stays open for sending. */
+static int
+socket_end_of_file(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    if (self->loop->debug && stream_log_eof(self) < 0) {
+        return -1;
+    }
+    PyObject *result = fl_transport_call(transport, self->loop->state->str_eof_received, NULL);
+    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    if (keep_open < 0) {
+        return fl_transport_fatal(transport, "Fatal error: protocol.eof_received() call failed.");
+    }
+    if (keep_open == 0) {
+        return fl_transport_close(transport) < 0
+                   ? fl_transport_report(transport, "Exception in closing a transport")
+                   : 0;
+    }
+    self->reading = false;
+    return fl_transport_rearm(transport);
+}
+
+static int
+socket_ready(fl_io *io, unsigned ready)
+{
+    StreamObject *self = (StreamObject *)io->object;
+    if ((ready & FL_READ) && fl_stream_read(self) < 0) {
+        return -1;
+    }
+    if ((ready & FL_WRITE) && self->draining) {
+        return fl_stream_flush(self);
+    }
+    return 0;
+}
+
+static const fl_stream_ops socket_ops = {
+    .base =
+        {
+            .io = {.ready = socket_ready, .flush = fl_stream_flush_io},
+            .read_error = "Fatal read error on socket transport",
+            .write_error = "Fatal write error on socket transport",
+            .socket = true,
+            .quiet_errors = true,
+            .unsent = fl_stream_unsent,
+            .discard = fl_stream_discard,
+            .hurry = fl_stream_hurry,
+            .lost = fl_stream_lost,
+        },
+    .receive = socket_receive,
+    .send = socket_send,
+    .end_of_file = socket_end_of_file,
+};
+
+/* -- making ---------------------------------------------------------------------------------------- */
+
+static int
+stream_set_protocol(StreamObject *self, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, self->loop->state->BufferedProtocol);
+    if (buffered < 0) {
+        return -1;
+    }
+    self->buffered = buffered > 0;
+    Py_XSETREF(self->protocol, Py_NewRef(protocol));
+    return 0;
+}
+
+static int
+stream_begin(StreamObject *self, LoopObject *loop, int fd, PyObject *protocol)
+{
+    fl_outbox_init(&self->outbox);
+    if (fl_transport_init((TransportObject *)self, loop, &socket_ops.base, fd, protocol) < 0 ||
+        stream_set_protocol(self, protocol) < 0) {
+        self->io.fd = -1; /* it stays the caller's */
+        return -1;
+    }
+    return 0;
+}
+
+int
+fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protocol,
+                 ServerObject *server)
+{
+    PyTypeObject *type = loop->state->StreamTransport_type;
+    StreamObject *self = (StreamObject *)type->tp_alloc(type, 0);
+    if (self == NULL || stream_begin(self, loop, fd, protocol) < 0) {
+        Py_XDECREF(self);
+        close(fd);
+        return -1;
+    }
+    self->peer = *peer;
+    self->server = (ServerObject *)Py_XNewRef(server);
+    if (server != NULL) {
+        fl_server_attach(server, &self->server_link);
+    }
+    int rc = fl_transport_make((TransportObject *)self);
+    Py_DECREF(self);
+    return rc;
+}
+
+/* Small writes leave at once; a socket that is not TCP refuses, which does not matter. */
+static void
+stream_set_nodelay(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static void
+stream_note_peer(StreamObject *self)
+{
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    if (getpeername(self->io.fd, (struct sockaddr *)&storage, &len) == 0) {
+        fl_inet_set(&self->peer, (struct sockaddr *)&storage, len);
+        if (storage.ss_family == AF_INET || storage.ss_family == AF_INET6) {
+            stream_set_nodelay(self->io.fd);
+        }
+    }
+}
+
+enum { ARG_LOOP, ARG_SOCK, ARG_PROTOCOL, ARG_WAITER, ARG_EXTRA, ARG_SERVER, ARGS };
+
+/* The types of the arguments.  0, or -1 with TypeError. */
+static int
+stream_check_arguments(fl_state *state, PyObject **given)
+{
+    PyObject *server = given[ARG_SERVER], *extra = given[ARG_EXTRA];
+    if (!PyObject_TypeCheck(given[ARG_LOOP], state->BaseLoop_type)) {
+        PyErr_Format(PyExc_TypeError, "loop must be a fastloop.Loop, got %R", given[ARG_LOOP]);
+        return -1;
+    }
+    if (fl_arg_given(server) && !PyObject_TypeCheck(server, state->BaseServer_type)) {
+        PyErr_Format(PyExc_TypeError, "server must be a fastloop server, got %R", server);
+        return -1;
+    }
+    if (fl_arg_given(extra) && !PyDict_Check(extra)) {
+        PyErr_Format(PyExc_TypeError, "extra must be a dict, got %R", extra);
+        return -1;
+    }
+    return 0;
+}
+
+/* The descriptor of a socket object that a transport may own, or -1 with an exception. */
+static int
+stream_fileno(PyObject *sock)
+{
+    int fd = PyObject_AsFileDescriptor(sock);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        fl_raise_errno(-EBADF);
+    }
+    return fd;
+}
+
+static PyObject *
+StreamTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const fl_signature signature = {"StreamTransport",
+                                           3,
+                                           6,
+                                           ARGS,
+                                           {FL_PARAM(loop), FL_PARAM(sock), FL_PARAM(protocol),
+                                            FL_PARAM(waiter), FL_PARAM(extra), FL_PARAM(server)}};
+    PyObject *given[ARGS];
+    fl_state *state = fl_state_of(type);
+    if (state == NULL || fl_args_bind_tuple(state, &signature, args, kwargs, given) < 0 ||
+        stream_check_arguments(state, given) < 0) {
+        return NULL;
+    }
+    int fd = stream_fileno(given[ARG_SOCK]);
+    StreamObject *self = fd < 0 ? NULL : (StreamObject *)type->tp_alloc(type, 0);
+    if (self == NULL ||
+        stream_begin(self, (LoopObject *)given[ARG_LOOP], fd, given[ARG_PROTOCOL]) < 0) {
+        Py_XDECREF(self);
+        return NULL;
+    }
+    self->extra = fl_arg_given(given[ARG_EXTRA]) ? Py_NewRef(given[ARG_EXTRA]) : NULL;
+    stream_note_peer(self);
+    if (fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
+        self->io.fd = -1;
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->file = Py_NewRef(given[ARG_SOCK]);
+    if (fl_arg_given(given[ARG_SERVER])) {
+        self->server = (ServerObject *)Py_NewRef(given[ARG_SERVER]);
+        fl_server_attach(self->server, &self->server_link);
+    }
+    return (PyObject *)self;
+}
+
+int
+fl_stream_traverse(StreamObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->empty_waiter);
+    return fl_transport_traverse((TransportObject *)self, visit, arg);
+}
+
+int
+fl_stream_clear(StreamObject *self)
+{
+    Py_CLEAR(self->empty_waiter);
+    fl_transport_clear((TransportObject *)self);
+    return 0;
+}
+
+static void
+StreamTransport_dealloc(StreamObject *self)
+{
+    Py_CLEAR(self->empty_waiter);
+    fl_transport_dealloc((TransportObject *)self);
+}
+
+/* -- writing --------------------------------------------------------------------------------------- */
+
+/* What write() and writelines() check first: 1 to go on, 0 when the data is not wanted, -1 with an exception. */
+static int
+stream_check_write(StreamObject *self, const char *method)
+{
+    if (self->eof) {
+        PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
+        return -1;
+    }
+    if (self->empty_waiter != NULL) {
+        PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
+        return -1;
+    }
+    return 1;
+}
+
+/* Raise TypeError unless data is bytes, bytearray or memoryview; its length, or -1. */
+static Py_ssize_t
+stream_data_length(PyObject *data)
+{
+    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
+        return PyObject_Size(data);
+    }
+    Py_XDECREF(fl_stream_bytes(data));
+    return -1;
+}
+
+PyDoc_STRVAR(write_doc,
+             "write($self, data, /)\n--\n\n"
+             "Send data (bytes, bytearray or memoryview) without blocking.\n\n"
+             "What one callback writes leaves together when it returns.  Raises TypeError for other\n"
+             "types and RuntimeError after write_eof().");
+
+static PyObject *
+StreamTransport_write(StreamObject *self, PyObject *data)
+{
+    Py_ssize_t len = stream_data_length(data);
+    if (len < 0 || stream_check_write(self, "write") < 0) {
+        return NULL;
+    }
+    if (len > 0) {
+        int rc = self->conn_lost ? fl_transport_vain_write((TransportObject *)self,
+                                                           "socket.send() raised exception.")
+                                 : fl_stream_write(self, data);
+        if (rc < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(writelines_doc,
+             "writelines($self, list_of_data, /)\n--\n\n"
+             "Send all bytes-like objects of an iterable, as write() would one by one.");
+
+static PyObject *
+StreamTransport_writelines(StreamObject *self, PyObject *iterable)
+{
+    int wanted = stream_check_write(self, "writelines");
+    int given = wanted < 0 ? -1 : PyObject_IsTrue(iterable);
+    if (given < 0) {
+        return NULL;
+    }
+    if (given > 0) {
+        int rc = self->conn_lost ? fl_transport_vain_write((TransportObject *)self,
+                                                           "socket.send() raised exception.")
+                                 : fl_stream_write_all(self, iterable);
+        if (rc < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
+                            "Send what is buffered, then end sending; receiving goes on.");
+
+static PyObject *
+StreamTransport_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->io.closing || self->eof) {
+        Py_RETURN_NONE;
+    }
+    if (fl_stream_hurry((TransportObject *)self) < 0) {
+        return NULL;
+    }
+    if (!self->io.closing) {
+        self->eof = true;
+        if (self->outbox.size == 0 && fl_stream_shutdown(self) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(can_write_eof_doc, "can_write_eof($self, /)\n--\n\nReturn True.");
+
+static PyObject *
+StreamTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+                               "Have this protocol called from now on.");
+
+static PyObject *
+StreamTransport_set_protocol(StreamObject *self, PyObject *protocol)
+{
+    return stream_set_protocol(self, protocol) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* -- for loop.sendfile() --------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(make_empty_waiter_doc,
+             "_make_empty_waiter($self, /)\n--\n\n"
+             "Return a Future that is done when nothing is buffered; until _reset_empty_waiter() nothing\n"
+             "can be written.");
+
+static PyObject *
+StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->empty_waiter != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+        return NULL;
+    }
+    if (fl_stream_hurry((TransportObject *)self) < 0) {
+        return NULL;
+    }
+    self->empty_waiter = fl_future_new(self->loop);
+    if (self->empty_waiter == NULL ||
+        (self->outbox.size == 0 &&
+         fl_future_set_result((FutureObject *)self->empty_waiter, Py_None) < 0)) {
+        return NULL;
+    }
+    return Py_NewRef(self->empty_waiter);
+}
+
+PyDoc_STRVAR(reset_empty_waiter_doc, "_reset_empty_waiter($self, /)\n--\n\n"
+                                     "Allow writing again.");
+
+static PyObject *
+StreamTransport_reset_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Py_CLEAR(self->empty_waiter);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef stream_methods[] = {
+    {"write", (PyCFunction)StreamTransport_write, METH_O, write_doc},
+    {"writelines", (PyCFunction)StreamTransport_writelines, METH_O, writelines_doc},
+    {"write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc},
+    {"can_write_eof", StreamTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
+    {"set_protocol", (PyCFunction)StreamTransport_set_protocol, METH_O, set_protocol_doc},
+    {"_make_empty_waiter", (PyCFunction)StreamTransport_make_empty_waiter, METH_NOARGS,
+     make_empty_waiter_doc},
+    {"_reset_empty_waiter", (PyCFunction)StreamTransport_reset_empty_waiter, METH_NOARGS,
+     reset_empty_waiter_doc},
+    {NULL},
+};
+
+/* -- attributes ------------------------------------------------------------------------------------ */
+
+static PyObject *
+StreamTransport_repr(StreamObject *self)
+{
+    unsigned watched = fl_io_watched(self->loop, &self->io);
+    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
+    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
+                                Py_TYPE(self)->tp_name, status, self->io.fd,
+                                watched & FL_READ ? "polling" : "idle",
+                                watched & FL_WRITE ? "polling" : "idle", self->outbox.size);
+}
+
+static PyObject *
+StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
+{
+    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    return sock == NULL && PyErr_Occurred() ? NULL : fl_or_none(sock);
+}
+
+static PyGetSetDef stream_getset[] = {
+    {"_sock", (getter)StreamTransport_get_sock, NULL,
+     "The socket; None once the connection is lost.", NULL},
+    {NULL},
+};
+
+static PyMemberDef stream_members[] = {
+    FL_TRANSPORT_OFFSETS,
+    {"_sock_fd", T_INT, offsetof(StreamObject, io.fd), READONLY, "The socket's descriptor, or -1."},
+    {"_server", T_OBJECT, offsetof(StreamObject, server), READONLY,
+     "The server that accepted the connection, or None."},
+    {"_eof", T_BOOL, offsetof(StreamObject, eof), READONLY, "write_eof() was called."},
+    {"_empty_waiter", T_OBJECT, offsetof(StreamObject, empty_waiter), READONLY,
+     "What _make_empty_waiter() returned, or None."},
+    {NULL},
+};
+
+/* -- the type -------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    StreamTransport_doc,
+    "StreamTransport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\n"
+    "The transport of a connected, non-blocking stream socket, which it owns from now on.\n\n"
+    "protocol.connection_made() is called in the next turn of the loop; then waiter, a Future,\n"
+    "is completed and reading begins.");
+
+static PyType_Slot stream_slots[] = {
+    {Py_tp_doc, (void *)StreamTransport_doc}, {Py_tp_new, StreamTransport_new},
+    {Py_tp_init, fl_transport_init_nothing},  {Py_tp_dealloc, StreamTransport_dealloc},
+    {Py_tp_finalize, fl_transport_finalize},  {Py_tp_traverse, fl_stream_traverse},
+    {Py_tp_clear, fl_stream_clear},           {Py_tp_repr, StreamTransport_repr},
+    {Py_tp_methods, stream_methods},          {Py_tp_getset, stream_getset},
+    {Py_tp_members, stream_members},          {0, NULL},
+};
+
+static PyType_Spec stream_spec = {
+    .name = "fastloop._fastloop.StreamTransport",
+    .basicsize = sizeof(StreamObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = stream_slots,
+};
+
+int
+fl_stream_setup_types(PyObject *module, fl_state *state)
+{
+    state->run_ready[FL_READY_TRANSPORT] = fl_transport_run_ready;
+    PyMethodDef *const topics[] = {fl_transport_methods, fl_reading_methods, fl_flow_methods, NULL};
+    if (fl_transport_add_type(module, &stream_spec, state->asyncio_Transport, "StreamTransport",
+                              &state->StreamTransport_type, topics) < 0) {
+        return -1;
+    }
+    PyObject *type = (PyObject *)state->StreamTransport_type;
+    PyObject *native = PyObject_GetAttrString(state->SendfileMode, "TRY_NATIVE");
+    int rc = native == NULL ? -1 : PyObject_SetAttrString(type, "_sendfile_compatible", native);
+    Py_XDECREF(native);
+    return rc < 0 ? -1 : PyObject_SetAttrString(type, "_start_tls_compatible", Py_True);
+}

@@ -1,0 +1,473 @@
+/* The life of a transport, its calls into the protocol, and the flow control of writing. */
+#include "net/transport.h"
+
+#include "loop/current.h"
+#include "py/call.h"
+#include "task/future.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define VAIN_WRITES_SILENT 5 /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
+
+/* -- calls into the protocol ----------------------------------------------------------------------- */
+
+PyObject *
+fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
+{
+    if (self->protocol == NULL || self->context == NULL) {
+        Py_RETURN_NONE;
+    }
+    bool enter = !self->inside; /* a context cannot be entered twice */
+    PyObject *context = Py_NewRef(self->context);
+    if (enter && PyContext_Enter(context) < 0) {
+        Py_DECREF(context);
+        return NULL;
+    }
+    self->inside = true;
+    PyObject *protocol = Py_NewRef(self->protocol);
+    PyObject *args[] = {protocol, argument};
+    size_t nargs = argument == NULL ? 1 : 2;
+    PyObject *result = PyObject_VectorcallMethod(name, args, nargs, NULL);
+    Py_DECREF(protocol);
+    if (enter) {
+        self->inside = false;
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    Py_DECREF(context);
+    return result;
+}
+
+/* {message, exception, transport, protocol}, as asyncio describes an error of a transport. */
+static PyObject *
+error_context(TransportObject *self, PyObject *message, PyObject *exc)
+{
+    fl_state *state = self->loop->state;
+    PyObject *context = PyDict_New();
+    PyObject *protocol = self->protocol == NULL ? Py_None : self->protocol;
+    if (context != NULL && (PyDict_SetItem(context, state->str_message, message) < 0 ||
+                            PyDict_SetItem(context, state->str_exception, exc) < 0 ||
+                            PyDict_SetItem(context, state->str_transport, (PyObject *)self) < 0 ||
+                            PyDict_SetItem(context, state->str_protocol, protocol) < 0)) {
+        Py_CLEAR(context);
+    }
+    return context;
+}
+
+/* Hand exc to the exception handler; `message` is taken, NULL: an exception is raised instead. */
+static int
+report_exception(TransportObject *self, PyObject *message, PyObject *exc)
+{
+    if (message == NULL) {
+        return -1;
+    }
+    PyObject *context = error_context(self, message, exc);
+    Py_DECREF(message);
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc); /* the handler runs as if in an except clause */
+    int rc = fl_call_exception_handler(self->loop->state, (PyObject *)self->loop, context);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    return rc;
+}
+
+int
+fl_transport_report(TransportObject *self, const char *message)
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = report_exception(self, PyUnicode_FromString(message), exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
+int
+fl_transport_report_callback(TransportObject *self, PyObject *name)
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %s.%U()",
+                                             Py_TYPE(self->protocol)->tp_name, name);
+    int rc = report_exception(self, message, exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* -- beginning ------------------------------------------------------------------------------------- */
+
+int
+fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
+                  PyObject *protocol)
+{
+    self->context = PyContext_CopyCurrent();
+    if (self->context == NULL) {
+        return -1;
+    }
+    self->loop = (LoopObject *)Py_NewRef(loop);
+    self->io.ops = &ops->io;
+    self->io.object = (PyObject *)self;
+    self->io.fd = fd;
+    self->protocol = Py_NewRef(protocol);
+    self->high_water = FL_TRANSPORT_DEFAULT_HIGH;
+    self->low_water = FL_TRANSPORT_DEFAULT_HIGH / 4;
+    self->reading = true;
+    return 0;
+}
+
+static int
+transport_notify(TransportObject *self)
+{
+    if (fl_loop_check_closed(self->loop) < 0) {
+        return -1;
+    }
+    return fl_loop_push(self->loop, Py_NewRef(self), FL_READY_TRANSPORT);
+}
+
+int
+fl_transport_schedule_made(TransportObject *self, PyObject *waiter)
+{
+    self->waiter = waiter == Py_None ? NULL : Py_XNewRef(waiter);
+    return transport_notify(self);
+}
+
+static int
+transport_complete_waiter(TransportObject *self)
+{
+    PyObject *waiter = self->waiter;
+    if (waiter == NULL) {
+        return 0;
+    }
+    fl_state *state = self->loop->state;
+    self->waiter = NULL;
+    int rc = 0;
+    if (!Py_IS_TYPE(waiter, state->Future_type)) {
+        PyObject *done =
+            PyObject_CallFunctionObjArgs(state->set_result_unless_cancelled, waiter, Py_None, NULL);
+        rc = done == NULL ? fl_transport_report(self, "Exception in completing a connection") : 0;
+        Py_XDECREF(done);
+    }
+    else if (((FutureObject *)waiter)->status == FL_PENDING &&
+             fl_future_set_result((FutureObject *)waiter, Py_None) < 0) {
+        rc = fl_transport_report(self, "Exception in completing a connection");
+    }
+    Py_DECREF(waiter);
+    return rc;
+}
+
+int
+fl_transport_rearm(TransportObject *self)
+{
+    bool reads = self->reading && self->made && !self->paused && !self->io.closing;
+    return fl_io_watch(self->loop, &self->io,
+                       (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
+}
+
+int
+fl_transport_make(TransportObject *self)
+{
+    PyObject *name = self->loop->state->str_connection_made;
+    PyObject *result = fl_transport_call(self, name, (PyObject *)self);
+    int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
+    Py_XDECREF(result);
+    self->made = true;
+    if (rc == 0 && fl_transport_rearm(self) < 0) {
+        rc = fl_transport_fatal(self, "Fatal error: cannot watch the descriptor");
+    }
+    return rc < 0 ? -1 : transport_complete_waiter(self);
+}
+
+/* The work of a FL_READY_TRANSPORT word: connection_made(), later connection_lost(). */
+int
+fl_transport_run_ready(LoopObject *loop, PyObject *item)
+{
+    TransportObject *self = (TransportObject *)item;
+    int rc = fl_current_publish(loop, NULL);
+    if (rc < 0) {
+        rc = fl_transport_report(self, "Exception in asyncio.current_task()");
+    }
+    if (rc == 0 && !self->lost) {
+        rc = self->made ? fl_transport_lose(self) : fl_transport_make(self);
+    }
+    Py_DECREF(item);
+    return rc;
+}
+
+/* -- end ------------------------------------------------------------------------------------------- */
+
+int
+fl_transport_schedule_lost(TransportObject *self, PyObject *exc)
+{
+    self->conn_lost++;
+    Py_XSETREF(self->lost_exc, exc == Py_None ? NULL : Py_XNewRef(exc));
+    return transport_notify(self);
+}
+
+int
+fl_transport_close(TransportObject *self)
+{
+    if (self->io.closing) {
+        return 0;
+    }
+    if (fl_transport_ops_of(self)->hurry(self) < 0) {
+        return -1;
+    }
+    if (self->io.closing) { /* sending what was corked has failed */
+        return 0;
+    }
+    self->io.closing = true;
+    if (fl_transport_ops_of(self)->unsent(self) > 0) {
+        return fl_transport_rearm(self);
+    }
+    fl_io_forget(self->loop, &self->io);
+    return fl_transport_schedule_lost(self, NULL);
+}
+
+int
+fl_transport_force_close(TransportObject *self, PyObject *exc)
+{
+    if (self->conn_lost) {
+        return 0;
+    }
+    self->io.closing = true;
+    fl_transport_ops_of(self)->discard(self);
+    self->draining = false;
+    fl_io_forget(self->loop, &self->io);
+    return fl_transport_schedule_lost(self, exc);
+}
+
+static int
+log_quietly(TransportObject *self, const char *message, PyObject *exc)
+{
+    if (!self->loop->debug) {
+        return 0;
+    }
+    PyObject *kwargs = Py_BuildValue("{sO}", "exc_info", exc);
+    PyObject *args = Py_BuildValue("(sOs)", "%r: %s", self, message);
+    PyObject *debug = PyObject_GetAttrString(self->loop->state->logger, "debug");
+    PyObject *done = kwargs && args && debug ? PyObject_Call(debug, args, kwargs) : NULL;
+    Py_XDECREF(kwargs);
+    Py_XDECREF(args);
+    Py_XDECREF(debug);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Whether the error is a matter between the two ends, of which the exception handler hears nothing. */
+static bool
+transport_error_is_quiet(TransportObject *self, PyObject *exc)
+{
+    if (!PyObject_TypeCheck(exc, (PyTypeObject *)PyExc_OSError)) {
+        return false;
+    }
+    PyObject *number = ((PyOSErrorObject *)exc)->myerrno;
+    return fl_transport_ops_of(self)->quiet_errors ||
+           (number != NULL && PyLong_Check(number) && PyLong_AsLong(number) == EIO);
+}
+
+int
+fl_transport_fatal(TransportObject *self, const char *message)
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = transport_error_is_quiet(self, exc)
+                 ? log_quietly(self, message, exc)
+                 : report_exception(self, PyUnicode_FromString(message), exc);
+    if (rc == 0) {
+        rc = fl_transport_force_close(self, exc);
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* Close the socket or pipe object, or the descriptor that none was made for. */
+static int
+transport_close_file(TransportObject *self)
+{
+    fl_io_uncork(&self->io);
+    fl_io_forget(self->loop, &self->io);
+    int fd = self->io.fd;
+    PyObject *file = self->file;
+    self->io.fd = -1;
+    self->file = NULL;
+    if (file != NULL) {
+        PyObject *closed = PyObject_CallMethodNoArgs(file, self->loop->state->str_close);
+        Py_DECREF(file);
+        Py_XDECREF(closed);
+        return closed == NULL ? -1 : 0;
+    }
+    return fd >= 0 && close(fd) < 0 && errno != EINTR ? fl_raise_errno(-errno) : 0;
+}
+
+/* Leave the server and let go of everything that belonged to the connection. */
+static int
+transport_release(TransportObject *self)
+{
+    int rc = transport_close_file(self);
+    if (rc < 0) {
+        rc = fl_transport_report(self, "Exception in closing a transport");
+    }
+    ServerObject *server = self->server;
+    self->server = NULL;
+    if (server != NULL) {
+        if (fl_server_detach(server, &self->server_link) < 0 && rc == 0) {
+            rc = fl_transport_report(self, "Exception in closing a server");
+        }
+        Py_DECREF(server);
+    }
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->context);
+    return rc;
+}
+
+int
+fl_transport_lose(TransportObject *self)
+{
+    PyObject *name = self->loop->state->str_connection_lost;
+    PyObject *exc = self->lost_exc;
+    self->lost_exc = NULL;
+    self->lost = true;
+    PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
+    int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
+    PyObject *leaving = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(exc);
+    fl_transport_ops_of(self)->discard(self);
+    if (fl_transport_keep_names(self) < 0 || fl_transport_ops_of(self)->lost(self) < 0) {
+        rc = fl_transport_report(self, "Exception in closing a transport") < 0 ? -1 : rc;
+    }
+    if (transport_release(self) < 0) {
+        rc = -1;
+    }
+    if (leaving != NULL) {
+        PyErr_SetRaisedException(leaving);
+    }
+    return rc;
+}
+
+/* -- flow control ---------------------------------------------------------------------------------- */
+
+/* Tell the protocol that it has to pause, or may go on. */
+static int
+transport_tell_flow(TransportObject *self, bool pause)
+{
+    fl_state *state = self->loop->state;
+    self->protocol_paused = pause;
+    PyObject *result =
+        fl_transport_call(self, pause ? state->str_pause_writing : state->str_resume_writing, NULL);
+    if (result == NULL) {
+        return fl_transport_report(self, pause ? "protocol.pause_writing() failed"
+                                               : "protocol.resume_writing() failed");
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+int
+fl_transport_maybe_pause(TransportObject *self)
+{
+    if (self->protocol_paused || self->protocol == NULL ||
+        fl_transport_ops_of(self)->unsent(self) <= self->high_water) {
+        return 0;
+    }
+    return transport_tell_flow(self, true);
+}
+
+int
+fl_transport_maybe_resume(TransportObject *self)
+{
+    if (!self->protocol_paused || self->protocol == NULL ||
+        fl_transport_ops_of(self)->unsent(self) > self->low_water) {
+        return 0;
+    }
+    return transport_tell_flow(self, false);
+}
+
+int
+fl_transport_vain_write(TransportObject *self, const char *warning)
+{
+    if (self->conn_lost++ < VAIN_WRITES_SILENT) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s", warning);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* -- the object ------------------------------------------------------------------------------------ */
+
+int
+fl_transport_traverse(TransportObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->extra);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->file);
+    Py_VISIT(self->protocol);
+    Py_VISIT(self->context);
+    Py_VISIT(self->waiter);
+    Py_VISIT(self->lost_exc);
+    Py_VISIT(self->server);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+/* Part of a cycle of garbage: what remains is for the deallocation. */
+void
+fl_transport_clear(TransportObject *self)
+{
+    Py_CLEAR(self->extra);
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->waiter);
+    Py_CLEAR(self->lost_exc);
+    Py_CLEAR(self->dict);
+}
+
+/* A transport that nobody has closed: say so, and close the descriptor. */
+void
+fl_transport_finalize(TransportObject *self)
+{
+    if (self->loop == NULL || self->io.fd < 0) {
+        return;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
+    }
+    if (transport_release(self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
+    }
+    PyErr_SetRaisedException(raised);
+}
+
+void
+fl_transport_dealloc(TransportObject *self)
+{
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return;
+    }
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    Py_TRASHCAN_BEGIN(self, fl_transport_dealloc)
+    if (self->loop != NULL) {
+        fl_transport_ops_of(self)->discard(self);
+    }
+    fl_transport_clear(self);
+    Py_CLEAR(self->file);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->loop);
+    type->tp_free(self);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}

@@ -1,0 +1,147 @@
+/* What all transports have in common: their life from connection_made() to connection_lost(), the calls into the
+   protocol, what happens to errors, and the flow control of writing. */
+#ifndef FL_NET_TRANSPORT_H
+#define FL_NET_TRANSPORT_H
+
+#include "loop/io.h"
+#include "net/address.h"
+#include "net/server.h"
+
+typedef struct fl_transport TransportObject;
+
+/* Where the kinds of transports differ. */
+typedef struct {
+    fl_io_ops io;                         /* first: fl_io.ops points here */
+    const char *read_error, *write_error; /* messages for the exception handler */
+    bool socket;                          /* it is one: get_extra_info() knows its names */
+    bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
+    size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */
+    void (*discard)(TransportObject *self);  /* drop them */
+    int (*hurry)(TransportObject *self);     /* try to send what is corked now.  0 or -1 */
+    int (*lost)(TransportObject *self); /* connection_lost() has been called, or NULL.  0 or -1 */
+} fl_transport_ops;
+
+/* What every transport begins with. */
+#define FL_TRANSPORT_FIELDS                                                                        \
+    PyObject_HEAD                                                                                  \
+    PyObject *extra;     /* owned: the dict that asyncio.BaseTransport calls _extra; NULL: not asked for */ \
+    LoopObject *loop;    /* owned; NULL before __init__() */                                       \
+    fl_io io;            /* fd, and whether close() or abort() was called */                       \
+    PyObject *file;      /* owned: the socket or pipe object, or NULL: only the descriptor */      \
+    PyObject *protocol;  /* owned; NULL after connection_lost() */                                 \
+    PyObject *context;   /* owned: the contextvars that all calls into the protocol see */         \
+    PyObject *waiter;    /* owned or NULL: the future to complete once connection_made() was called */ \
+    PyObject *lost_exc;  /* owned or NULL: for connection_lost() */                                \
+    ServerObject *server; /* owned or NULL */                                                      \
+    fl_list server_link; /* in server->clients */                                                  \
+    PyObject *dict;                                                                                \
+    PyObject *weakrefs;                                                                            \
+    fl_inet peer;        /* who is at the other end, as known from the beginning */                \
+    fl_inet local;       /* the own name, kept when the descriptor goes */                         \
+    size_t high_water;   /* bytes: above, the protocol is told to pause; */                        \
+    size_t low_water;    /* … at or below, to go on */                                             \
+    unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
+    bool made;           /* connection_made() was called */                                        \
+    bool lost;           /* connection_lost() was called */                                        \
+    bool reading;        /* the protocol gets what arrives, unless paused */                       \
+    bool paused;         /* pause_reading() */                                                     \
+    bool draining;       /* told when the descriptor takes more bytes */                           \
+    bool protocol_paused; /* pause_writing() was called */                                         \
+    bool inside          /* a call into the protocol is under way in `context` */
+
+struct fl_transport {
+    FL_TRANSPORT_FIELDS;
+};
+
+#define FL_TRANSPORT_DEFAULT_HIGH (64 * 1024) /* bytes */
+
+static inline const fl_transport_ops *
+fl_transport_ops_of(const TransportObject *self)
+{
+    return (const fl_transport_ops *)self->io.ops;
+}
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+/* Fill the common fields of an object that is all zero; `fd` stays the caller's on failure.  0 or -1. */
+int fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
+                      PyObject *protocol);
+
+/* Have connection_made() called in the next turn, then `waiter` (NULL or None: nothing) completed and
+   reading begun.  0 or -1. */
+int fl_transport_schedule_made(TransportObject *self, PyObject *waiter);
+
+/* Call connection_made() and begin to read.  0, or -1 with an exception that has to leave run_forever(). */
+int fl_transport_make(TransportObject *self);
+
+/* asyncio's close(), _force_close() (exc NULL: abort) and _fatal_error() with the raised exception.
+   0, or -1 with an exception; fl_transport_fatal: one that has to leave run_forever(). */
+int fl_transport_close(TransportObject *self);
+int fl_transport_force_close(TransportObject *self, PyObject *exc);
+int fl_transport_fatal(TransportObject *self, const char *message);
+
+/* Have connection_lost(exc) called in the next turn; exc may be NULL.  0 or -1. */
+int fl_transport_schedule_lost(TransportObject *self, PyObject *exc);
+
+/* Call connection_lost() now.  0, or -1 with an exception that has to leave run_forever(). */
+int fl_transport_lose(TransportObject *self);
+
+/* The work of a FL_READY_TRANSPORT word. */
+int fl_transport_run_ready(LoopObject *loop, PyObject *item);
+
+/* Tell the loop what the transport is interested in.  0 or -1. */
+int fl_transport_rearm(TransportObject *self);
+
+int fl_transport_traverse(TransportObject *self, visitproc visit, void *arg);
+void fl_transport_clear(TransportObject *self);
+void fl_transport_finalize(TransportObject *self);
+void fl_transport_dealloc(TransportObject *self);
+
+/* -- calls into the protocol ----------------------------------------------------------------------- */
+
+/* protocol.name(argument) (NULL: without one) in the transport's context: the result or NULL with an exception.
+   None when the transport is gone and has no protocol any more. */
+PyObject *fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument);
+
+/* Give the raised exception to the loop's exception handler.  0, or -1 with one that has to leave. */
+int fl_transport_report(TransportObject *self, const char *message);
+
+/* The raised exception is reported as one of the callback protocol.name, as a Handle would. */
+int fl_transport_report_callback(TransportObject *self, PyObject *name);
+
+/* -- flow control ---------------------------------------------------------------------------------- */
+
+/* Call pause_writing() or resume_writing() if it is time to.  0, or -1 with one that has to leave. */
+int fl_transport_maybe_pause(TransportObject *self);
+int fl_transport_maybe_resume(TransportObject *self);
+
+/* A write after connection_lost was scheduled: count, and warn from the fifth on.  0 or -1. */
+int fl_transport_vain_write(TransportObject *self, const char *warning);
+
+/* -- the Python face (transport_type.c) ------------------------------------------------------------- */
+
+extern PyMethodDef fl_transport_methods[], fl_reading_methods[], fl_flow_methods[];
+
+/* Where __dict__ and weak references are, for each type's PyMemberDef array. */
+#define FL_TRANSPORT_OFFSETS                                                                       \
+    {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, NULL},               \
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs), READONLY, NULL}
+
+/* tp_init: everything was done by tp_new. */
+int fl_transport_init_nothing(PyObject *self, PyObject *args, PyObject *kwargs);
+
+/* Make a type that derives from one of asyncio's, with the attributes of every transport and the methods of
+   `topics` (which ends with NULL), keep it in *slot and add it to the module.  0 or -1. */
+int fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, const char *name,
+                          PyTypeObject **slot, PyMethodDef *const *topics);
+
+/* The socket object, made when nobody has asked for it before: borrowed, or NULL with an exception. */
+PyObject *fl_transport_socket(TransportObject *self);
+
+/* asyncio's _extra, filled in with what is known lazily: borrowed, or NULL with an exception. */
+PyObject *fl_transport_extra(TransportObject *self);
+
+/* Before the descriptor goes: keep the names that are still to be had.  0 or -1. */
+int fl_transport_keep_names(TransportObject *self);
+
+#endif

@@ -1,0 +1,507 @@
+/* The Python face that all transports share: asyncio's methods and the private names that libraries read. */
+#include "net/transport.h"
+
+#include "py/args.h"
+#include "py/types.h"
+
+#include <structmember.h>
+
+#define FL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define FL_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
+
+/* -- the socket and its names ---------------------------------------------------------------------- */
+
+PyObject *
+fl_transport_socket(TransportObject *self)
+{
+    if (self->file != NULL || self->io.fd < 0) {
+        return self->file;
+    }
+    fl_state *state = self->loop->state;
+    PyObject *kwargs = Py_BuildValue("{si}", "fileno", self->io.fd);
+    PyObject *none = PyTuple_New(0);
+    PyObject *sock = kwargs && none ? PyObject_Call(state->socket, none, kwargs) : NULL;
+    PyObject *done = sock == NULL ? NULL : PyObject_CallMethod(sock, "setblocking", "i", 0);
+    Py_XDECREF(none);
+    Py_XDECREF(kwargs);
+    if (done == NULL) {
+        if (sock != NULL) { /* it must not close a descriptor that stays ours */
+            PyObject *raised = PyErr_GetRaisedException();
+            Py_XDECREF(PyObject_CallMethod(sock, "detach", NULL));
+            PyErr_SetRaisedException(raised);
+        }
+        Py_XDECREF(sock);
+        return NULL;
+    }
+    Py_DECREF(done);
+    if (self->file != NULL || self->io.fd < 0) { /* meanwhile, by somebody else */
+        Py_XDECREF(PyObject_CallMethod(sock, "detach", NULL));
+        Py_DECREF(sock);
+        return self->file;
+    }
+    self->file = sock;
+    return sock;
+}
+
+typedef int (*name_call)(int fd, struct sockaddr *address, socklen_t *len);
+
+/* The name as the kernel tells it: an object, or NULL without an exception when there is none, or with one. */
+static PyObject *
+name_from_kernel(TransportObject *self, name_call call, const char *method)
+{
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    if (self->io.fd < 0 || call(self->io.fd, (struct sockaddr *)&storage, &len) < 0) {
+        return NULL;
+    }
+    PyObject *name = fl_address_object((struct sockaddr *)&storage, len);
+    if (name == NULL && !PyErr_Occurred()) { /* another family: Python's socket module knows it */
+        PyObject *sock = fl_transport_socket(self);
+        name = sock == NULL ? NULL : PyObject_CallMethod(sock, method, NULL);
+    }
+    return name;
+}
+
+static PyObject *
+name_from_inet(const fl_inet *inet)
+{
+    return fl_address_object((const struct sockaddr *)&inet->v6, inet->len);
+}
+
+/* What get_extra_info(key) of a socket is at this moment; NULL without an exception when it is not known. */
+static PyObject *
+transport_info(TransportObject *self, PyObject *key)
+{
+    fl_state *state = self->loop->state;
+    if (PyUnicode_Compare(key, state->str_socket) == 0) {
+        PyObject *sock = fl_transport_socket(self);
+        return sock == NULL ? NULL : PyObject_CallOneArg(state->TransportSocket, sock);
+    }
+    if (PyUnicode_Compare(key, state->str_peername) == 0) {
+        return self->peer.len ? name_from_inet(&self->peer)
+                              : name_from_kernel(self, getpeername, "getpeername");
+    }
+    if (PyUnicode_Compare(key, state->str_sockname) == 0) {
+        return self->local.len ? name_from_inet(&self->local)
+                               : name_from_kernel(self, getsockname, "getsockname");
+    }
+    return NULL;
+}
+
+/* Look up a key, remembering what had to be found out.  A new reference, or NULL with or without an exception. */
+static PyObject *
+transport_find_info(TransportObject *self, PyObject *key)
+{
+    if (self->extra == NULL && (self->extra = PyDict_New()) == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyDict_GetItemWithError(self->extra, key);
+    if (value != NULL || PyErr_Occurred() || !PyUnicode_Check(key) ||
+        !fl_transport_ops_of(self)->socket) {
+        return Py_XNewRef(value);
+    }
+    value = transport_info(self, key);
+    if (value != NULL && self->extra != NULL && PyDict_SetItem(self->extra, key, value) < 0) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+/* Have a key in the dict; None when nothing is known.  0 or -1. */
+static int
+transport_fill_info(TransportObject *self, PyObject *key)
+{
+    PyObject *value = transport_find_info(self, key);
+    if (value == NULL && !PyErr_Occurred()) {
+        return PyDict_SetItem(self->extra, key, Py_None);
+    }
+    Py_XDECREF(value);
+    return value == NULL ? -1 : 0;
+}
+
+PyObject *
+fl_transport_extra(TransportObject *self)
+{
+    fl_state *state = self->loop->state;
+    if (self->extra == NULL && (self->extra = PyDict_New()) == NULL) {
+        return NULL;
+    }
+    if (fl_transport_ops_of(self)->socket && (transport_fill_info(self, state->str_socket) < 0 ||
+                                              transport_fill_info(self, state->str_sockname) < 0 ||
+                                              transport_fill_info(self, state->str_peername) < 0)) {
+        return NULL;
+    }
+    return self->extra;
+}
+
+int
+fl_transport_keep_names(TransportObject *self)
+{
+    if (!fl_transport_ops_of(self)->socket || self->io.fd < 0 || self->local.len) {
+        return 0;
+    }
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    if (getsockname(self->io.fd, (struct sockaddr *)&storage, &len) < 0) {
+        return 0;
+    }
+    fl_inet_set(&self->local, (struct sockaddr *)&storage, len);
+    if (self->local.len) {
+        return 0;
+    }
+    fl_state *state = self->loop->state;
+    return transport_fill_info(self, state->str_sockname) < 0 ||
+                   transport_fill_info(self, state->str_peername) < 0
+               ? -1
+               : 0;
+}
+
+/* -- methods of every transport -------------------------------------------------------------------- */
+
+PyDoc_STRVAR(get_extra_info_doc,
+             "get_extra_info($self, name, default=None)\n--\n\n"
+             "Return what is known about the connection under this name, such as 'socket', 'sockname' or\n"
+             "'peername' of a socket and 'pipe' of a pipe; else the default.");
+
+static PyObject *
+Transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    static const fl_signature signature = {
+        "get_extra_info", 1, 2, 2, {FL_PARAM(name), FL_PARAM(default)}};
+    PyObject *given[2];
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    PyObject *value = transport_find_info(self, given[0]);
+    if (value != NULL || PyErr_Occurred()) {
+        return value;
+    }
+    return fl_or_none(given[1]);
+}
+
+PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
+                             "Return whether the transport is closing or closed.");
+
+static PyObject *
+Transport_is_closing(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->io.closing);
+}
+
+PyDoc_STRVAR(close_doc,
+             "close($self, /)\n--\n\n"
+             "Receive no more, send what is buffered, then call protocol.connection_lost(None).");
+
+static PyObject *
+Transport_close(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (fl_transport_close(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(abort_doc, "abort($self, /)\n--\n\n"
+                        "Close at once and drop what could not be sent yet.");
+
+static PyObject *
+Transport_abort(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (fl_transport_ops_of(self)->hurry(self) < 0 || fl_transport_force_close(self, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
+                               "Return the current protocol; None once the connection is lost.");
+
+static PyObject *
+Transport_get_protocol(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return fl_or_none(self->protocol);
+}
+
+PyDoc_STRVAR(force_close_doc,
+             "_force_close($self, exc, /)\n--\n\n"
+             "Close at once; exc, an exception or None, goes to connection_lost().");
+
+static PyObject *
+Transport_force_close(TransportObject *self, PyObject *exc)
+{
+    return fl_transport_force_close(self, exc) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(fatal_error_doc, "_fatal_error($self, exc, message='Fatal error on transport')\n--\n\n"
+                              "Report an exception that ends the connection, and close at once.");
+
+static PyObject *
+Transport_fatal_error(TransportObject *self, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    static const fl_signature signature = {
+        "_fatal_error", 1, 2, 2, {FL_PARAM(exc), FL_PARAM(message)}};
+    PyObject *given[2];
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    const char *message = given[1] == NULL ? "Fatal error on transport" : PyUnicode_AsUTF8(given[1]);
+    if (message == NULL || !PyExceptionInstance_Check(given[0])) {
+        return message == NULL
+                   ? NULL
+                   : PyErr_Format(PyExc_TypeError, "an exception is required, got %R", given[0]);
+    }
+    PyErr_SetRaisedException(Py_NewRef(given[0]));
+    return fl_transport_fatal(self, message) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyMethodDef fl_transport_methods[] = {
+    {"get_extra_info", FL_FASTCALL(Transport_get_extra_info), FL_KEYWORDS, get_extra_info_doc},
+    {"is_closing", (PyCFunction)Transport_is_closing, METH_NOARGS, is_closing_doc},
+    {"close", (PyCFunction)Transport_close, METH_NOARGS, close_doc},
+    {"abort", (PyCFunction)Transport_abort, METH_NOARGS, abort_doc},
+    {"get_protocol", (PyCFunction)Transport_get_protocol, METH_NOARGS, get_protocol_doc},
+    {"_force_close", (PyCFunction)Transport_force_close, METH_O, force_close_doc},
+    {"_fatal_error", FL_FASTCALL(Transport_fatal_error), FL_KEYWORDS, fatal_error_doc},
+    {NULL},
+};
+
+/* -- reading --------------------------------------------------------------------------------------- */
+
+static bool
+transport_is_reading(TransportObject *self)
+{
+    return !self->io.closing && !self->paused;
+}
+
+PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
+                             "Return whether the protocol is given what arrives.");
+
+static PyObject *
+Transport_is_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(transport_is_reading(self));
+}
+
+PyDoc_STRVAR(pause_reading_doc, "pause_reading($self, /)\n--\n\n"
+                                "Give nothing to the protocol until resume_reading() is called.");
+
+static PyObject *
+Transport_pause_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (transport_is_reading(self)) {
+        self->paused = true; /* the poller hears of it when something arrives: often nothing does */
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(resume_reading_doc, "resume_reading($self, /)\n--\n\n"
+                                 "Give to the protocol what arrives, after pause_reading().");
+
+static PyObject *
+Transport_resume_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (!self->io.closing && self->paused) {
+        self->paused = false;
+        if (fl_transport_rearm(self) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyMethodDef fl_reading_methods[] = {
+    {"is_reading", (PyCFunction)Transport_is_reading, METH_NOARGS, is_reading_doc},
+    {"pause_reading", (PyCFunction)Transport_pause_reading, METH_NOARGS, pause_reading_doc},
+    {"resume_reading", (PyCFunction)Transport_resume_reading, METH_NOARGS, resume_reading_doc},
+    {NULL},
+};
+
+/* -- flow control of writing ----------------------------------------------------------------------- */
+
+PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n"
+                                        "Return how many bytes the kernel has not taken yet.");
+
+static PyObject *
+Transport_get_write_buffer_size(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    return ops->hurry(self) < 0 ? NULL : PyLong_FromSize_t(ops->unsent(self));
+}
+
+PyDoc_STRVAR(get_write_buffer_limits_doc, "get_write_buffer_limits($self, /)\n--\n\n"
+                                          "Return (low, high), the watermarks in bytes.");
+
+static PyObject *
+Transport_get_write_buffer_limits(TransportObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return Py_BuildValue("(nn)", (Py_ssize_t)self->low_water, (Py_ssize_t)self->high_water);
+}
+
+/* A watermark that was given, or the default.  0, or -1 with an exception. */
+static int
+watermark(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
+{
+    *value = fl_arg_given(given) ? PyNumber_AsSsize_t(given, NULL) : preset;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+PyDoc_STRVAR(
+    set_write_buffer_limits_doc,
+    "set_write_buffer_limits($self, /, high=None, low=None)\n--\n\n"
+    "Have protocol.pause_writing() called above high bytes, resume_writing() at or below low.\n\n"
+    "high is 64 KiB by default, or four times low; low a quarter of high.  Raises ValueError\n"
+    "unless high >= low >= 0.");
+
+static PyObject *
+Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    static const fl_signature signature = {
+        "set_write_buffer_limits", 0, 2, 2, {FL_PARAM(high), FL_PARAM(low)}};
+    PyObject *given[2];
+    Py_ssize_t high, low;
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
+        watermark(given[1], -1, &low) < 0 ||
+        watermark(given[0], fl_arg_given(given[1]) ? 4 * low : FL_TRANSPORT_DEFAULT_HIGH, &high) <
+            0) {
+        return NULL;
+    }
+    if (!fl_arg_given(given[1])) {
+        low = high >> 2; /* rounded down, as Python's // does */
+    }
+    if (high < low || low < 0) {
+        return PyErr_Format(PyExc_ValueError, "high (%zd) must be >= low (%zd) must be >= 0", high,
+                            low);
+    }
+    if (fl_transport_ops_of(self)->hurry(self) < 0) {
+        return NULL;
+    }
+    self->high_water = (size_t)high;
+    self->low_water = (size_t)low;
+    return fl_transport_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyMethodDef fl_flow_methods[] = {
+    {"get_write_buffer_size", (PyCFunction)Transport_get_write_buffer_size, METH_NOARGS,
+     get_write_buffer_size_doc},
+    {"get_write_buffer_limits", (PyCFunction)Transport_get_write_buffer_limits, METH_NOARGS,
+     get_write_buffer_limits_doc},
+    {"set_write_buffer_limits", FL_FASTCALL(Transport_set_write_buffer_limits), FL_KEYWORDS,
+     set_write_buffer_limits_doc},
+    {NULL},
+};
+
+/* -- attributes ------------------------------------------------------------------------------------ */
+
+static PyObject *
+Transport_get_loop(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return fl_or_none(self->lost ? NULL : (PyObject *)self->loop);
+}
+
+static PyObject *
+Transport_get_protocol_attribute(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return fl_or_none(self->protocol);
+}
+
+static PyObject *
+Transport_get_extra(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return Py_XNewRef(fl_transport_extra(self));
+}
+
+static int
+Transport_set_extra(TransportObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value == NULL || !PyDict_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "_extra must be a dict");
+        return -1;
+    }
+    Py_XSETREF(self->extra, Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+Transport_get_closing(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->io.closing);
+}
+
+static PyGetSetDef transport_getset[] = {
+    {"_loop", (getter)Transport_get_loop, NULL, "The loop; None once the connection is lost.", NULL},
+    {"_protocol", (getter)Transport_get_protocol_attribute, NULL, "What get_protocol() returns.",
+     NULL},
+    {"_extra", (getter)Transport_get_extra, (setter)Transport_set_extra,
+     "What get_extra_info() knows.", NULL},
+    {"_closing", (getter)Transport_get_closing, NULL, "What is_closing() returns.", NULL},
+    {NULL},
+};
+
+static PyMemberDef transport_members[] = {
+    {"_conn_lost", T_UINT, offsetof(TransportObject, conn_lost), READONLY,
+     "Not 0 once connection_lost() is scheduled."},
+    {"_paused", T_BOOL, offsetof(TransportObject, paused), READONLY, "pause_reading() was called."},
+    {"_protocol_paused", T_BOOL, offsetof(TransportObject, protocol_paused), READONLY,
+     "pause_writing() was called."},
+    {"_high_water", T_PYSSIZET, offsetof(TransportObject, high_water), READONLY, "Bytes."},
+    {"_low_water", T_PYSSIZET, offsetof(TransportObject, low_water), READONLY, "Bytes."},
+    {NULL},
+};
+
+/* -- making the types ------------------------------------------------------------------------------ */
+
+int
+fl_transport_init_nothing(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args),
+                          PyObject *Py_UNUSED(kwargs))
+{
+    return 0;
+}
+
+/* Put a descriptor, whose reference is taken, into the type.  0 or -1. */
+static int
+type_add(PyTypeObject *type, const char *name, PyObject *descriptor)
+{
+    int rc = descriptor == NULL ? -1 : PyObject_SetAttrString((PyObject *)type, name, descriptor);
+    Py_XDECREF(descriptor);
+    return rc;
+}
+
+/* The one field of asyncio's class is ours to keep: it has to be where we think. */
+static int
+transport_check_base(PyObject *base)
+{
+    if (((PyTypeObject *)base)->tp_basicsize == (Py_ssize_t)offsetof(TransportObject, loop)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_ImportError, "%R has an unknown layout", base);
+    return -1;
+}
+
+int
+fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, const char *name,
+                      PyTypeObject **slot, PyMethodDef *const *topics)
+{
+    if (transport_check_base(base) < 0 ||
+        fl_add_type(module, spec, (PyTypeObject *)base, name, slot) < 0) {
+        return -1;
+    }
+    for (; *topics != NULL; topics++) {
+        if (fl_type_add_methods(*slot, *topics) < 0) {
+            return -1;
+        }
+    }
+    for (PyGetSetDef *getset = transport_getset; getset->name != NULL; getset++) {
+        if (type_add(*slot, getset->name, PyDescr_NewGetSet(*slot, getset)) < 0) {
+            return -1;
+        }
+    }
+    for (PyMemberDef *member = transport_members; member->name != NULL; member++) {
+        if (type_add(*slot, member->name, PyDescr_NewMember(*slot, member)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
