@@ -5,11 +5,16 @@ import warnings
 from collections.abc import Callable
 
 from . import _fastloop, _tasks
+from ._connect import ConnectMethods
+from ._datagrams import DatagramMethods
 from ._errors import ErrorMethods
 from ._executor import ExecutorMethods
-from ._network import NetworkMethods
+from ._sendfile import SendfileMethods
+from ._servers import ServerMethods
 from ._signals import SignalMethods
 from ._sockets import SocketMethods
+from ._subprocess import SubprocessMethods
+from ._tls import TlsMethods
 
 _tasks.introduce()
 os.register_at_fork(after_in_child=_fastloop._after_fork_in_child)
@@ -20,7 +25,12 @@ class Loop(
     ExecutorMethods,
     SignalMethods,
     SocketMethods,
-    NetworkMethods,
+    ConnectMethods,
+    SendfileMethods,
+    TlsMethods,
+    ServerMethods,
+    DatagramMethods,
+    SubprocessMethods,
 ):
     """An event loop with asyncio's interface.  POSIX only.
 
@@ -31,6 +41,7 @@ class Loop(
         ErrorMethods.__init__(self)
         ExecutorMethods.__init__(self)
         SignalMethods.__init__(self)
+        SubprocessMethods.__init__(self)
 
     def close(self) -> None:
         """Close the loop; its default executor is told to shut down, but not waited for.
@@ -43,6 +54,7 @@ class Loop(
         if not was_closed:
             self._abandon_executor()
             self._remove_signal_handlers()
+            self._abandon_children()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if not self.is_closed():

@@ -97,18 +97,6 @@ def test_repr_names_the_backend():
     loop.close()
 
 
-@pytest.mark.parametrize(
-    "name", ["create_connection", "create_server", "start_tls", "connect_read_pipe", "subprocess_exec"]
-)
-def test_methods_that_need_transports(name):
-    import fastloop
-
-    loop = fastloop.new_event_loop()
-    with pytest.raises(NotImplementedError, match=rf"Loop\.{name}\(\) is not implemented"):
-        loop.run_until_complete(getattr(loop, name)())
-    loop.close()
-
-
 def test_methods_are_those_of_an_abstract_event_loop():
     import fastloop
 
