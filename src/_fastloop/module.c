@@ -3,6 +3,7 @@
 #include "api/loop_type.h"
 #include "loop/handle.h"
 #include "net/listener.h"
+#include "net/pipe.h"
 #include "net/sock_call.h"
 #include "net/stream.h"
 #include "task/future_iter.h"
@@ -82,7 +83,7 @@ module_exec(PyObject *module)
         fl_future_setup_types(module, state) < 0 || fl_task_setup_types(module, state) < 0 ||
         fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0 ||
         fl_server_setup_types(module, state) < 0 || fl_stream_setup_types(module, state) < 0 ||
-        fl_listener_setup_types(module, state) < 0) {
+        fl_listener_setup_types(module, state) < 0 || fl_pipe_setup_types(module, state) < 0) {
         return -1;
     }
     return 0;

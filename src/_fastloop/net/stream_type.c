@@ -441,6 +441,7 @@ StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
 }
 
 static PyGetSetDef stream_getset[] = {
+    FL_TRANSPORT_DICT,
     {"_sock", (getter)StreamTransport_get_sock, NULL,
      "The socket; None once the connection is lost.", NULL},
     {NULL},

@@ -127,6 +127,10 @@ extern PyMethodDef fl_transport_methods[], fl_reading_methods[], fl_flow_methods
     {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, NULL},               \
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs), READONLY, NULL}
 
+/* … and for each type's PyGetSetDef array. */
+#define FL_TRANSPORT_DICT                                                                          \
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}
+
 /* tp_init: everything was done by tp_new. */
 int fl_transport_init_nothing(PyObject *self, PyObject *args, PyObject *kwargs);
 
