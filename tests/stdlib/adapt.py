@@ -103,7 +103,17 @@ class Adapter:
     def adapt_test_events(self):
         self.drop(lambda name: name in ("PollEventLoopTests", "SelectEventLoopTests"))
 
-    adapt_test_sock_lowlevel = adapt_test_events
+    adapt_test_sock_lowlevel = adapt_test_sendfile = adapt_test_events
+
+    def adapt_test_subprocess(self):
+        """The original has a class for each of asyncio's child watchers, which only asyncio's own loops use."""
+        threaded, pidfd = self.module.SubprocessThreadedWatcherTests, self.module.SubprocessPidfdWatcherTests
+        stopped_child = "test_stopped_child_does_not_block_event_loop"  # from 3.14 on, in the one class alone
+        if hasattr(threaded, stopped_child):
+            setattr(pidfd, stopped_child, getattr(threaded, stopped_child))
+        for name in [name for name in vars(self.module) if name.endswith("WatcherTests")]:
+            if name != "SubprocessPidfdWatcherTests":
+                setattr(self.module, name, type(name, (), {}))  # tests ask whether they are in one of these
 
     def adapt_test_pep492(self):
         """The original makes a BaseEventLoop with a mock for a selector."""
