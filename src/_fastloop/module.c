@@ -2,6 +2,7 @@
 #include "state.h"
 #include "api/loop_type.h"
 #include "loop/handle.h"
+#include "net/datagram.h"
 #include "net/listener.h"
 #include "net/pipe.h"
 #include "net/sock_call.h"
@@ -83,7 +84,8 @@ module_exec(PyObject *module)
         fl_future_setup_types(module, state) < 0 || fl_task_setup_types(module, state) < 0 ||
         fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0 ||
         fl_server_setup_types(module, state) < 0 || fl_stream_setup_types(module, state) < 0 ||
-        fl_listener_setup_types(module, state) < 0 || fl_pipe_setup_types(module, state) < 0) {
+        fl_listener_setup_types(module, state) < 0 || fl_pipe_setup_types(module, state) < 0 ||
+        fl_datagram_setup_types(module, state) < 0) {
         return -1;
     }
     return 0;

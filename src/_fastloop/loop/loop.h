@@ -79,7 +79,7 @@ struct fl_loop {
 };
 
 #ifndef FL_SCRATCH
-#define FL_SCRATCH (256 * 1024) /* bytes received at once at most; tests shrink it */
+#define FL_SCRATCH (1024 * 1024) /* bytes; what is never filled is never in memory */
 #endif
 
 /* The loop's scratch memory, whose contents last until the next call into Python; or NULL with MemoryError. */

@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#ifndef FL_READ_MAX
+#define FL_READ_MAX (256 * 1024) /* bytes received at once at most, as asyncio does; tests shrink it */
+#endif
 #ifndef FL_BULK_FROM
 #define FL_BULK_FROM (32 * 1024) /* a read this long makes the next one go straight into its bytes object */
 #endif
@@ -62,7 +65,7 @@ stream_receive(StreamObject *self)
     if (scratch == NULL) {
         return NULL;
     }
-    ssize_t n = stream_ops(self)->receive(self->io.fd, scratch, FL_SCRATCH);
+    ssize_t n = stream_ops(self)->receive(self->io.fd, scratch, FL_READ_MAX);
     if (n < 0) {
         stream_retry(n);
         return NULL;

@@ -13,7 +13,7 @@
 /* -- calls into the protocol ----------------------------------------------------------------------- */
 
 PyObject *
-fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
+fl_transport_call_two(TransportObject *self, PyObject *name, PyObject *first, PyObject *second)
 {
     if (self->protocol == NULL || self->context == NULL) {
         Py_RETURN_NONE;
@@ -26,8 +26,8 @@ fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
     }
     self->inside = true;
     PyObject *protocol = Py_NewRef(self->protocol);
-    PyObject *args[] = {protocol, argument};
-    size_t nargs = argument == NULL ? 1 : 2;
+    PyObject *args[] = {protocol, first, second};
+    size_t nargs = first == NULL ? 1 : second == NULL ? 2 : 3;
     PyObject *result = PyObject_VectorcallMethod(name, args, nargs, NULL);
     Py_DECREF(protocol);
     if (enter) {

@@ -99,9 +99,16 @@ void fl_transport_dealloc(TransportObject *self);
 
 /* -- calls into the protocol ----------------------------------------------------------------------- */
 
-/* protocol.name(argument) (NULL: without one) in the transport's context: the result or NULL with an exception.
-   None when the transport is gone and has no protocol any more. */
-PyObject *fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument);
+/* protocol.name(first, second) (NULL: so many fewer arguments) in the transport's context: the result or NULL with
+   an exception.  None when the transport is gone and has no protocol any more. */
+PyObject *fl_transport_call_two(TransportObject *self, PyObject *name, PyObject *first,
+                                PyObject *second);
+
+static inline PyObject *
+fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
+{
+    return fl_transport_call_two(self, name, argument, NULL);
+}
 
 /* Give the raised exception to the loop's exception handler.  0, or -1 with one that has to leave. */
 int fl_transport_report(TransportObject *self, const char *message);

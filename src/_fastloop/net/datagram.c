@@ -1,0 +1,379 @@
+/* Datagrams: many with one system call, where there are many. */
+#include "net/datagram.h"
+
+#include "py/call.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define DATAGRAM_MAX 65536 /* bytes of an IPv4 or IPv6 datagram, and more */
+
+/* -- calling the protocol -------------------------------------------------------------------------- */
+
+/* Report the callback's exception, if it has raised one.  0, or -1 that has to leave. */
+static int
+datagram_called(DatagramObject *self, PyObject *name, PyObject *result)
+{
+    if (result == NULL) {
+        return fl_transport_report_callback((TransportObject *)self, name);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* protocol.error_received(OSError(err)). */
+static int
+datagram_error(DatagramObject *self, int err)
+{
+    PyObject *name = self->loop->state->str_error_received;
+    fl_raise_errno(err);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
+    Py_DECREF(exc);
+    return datagram_called(self, name, result);
+}
+
+/* The raised exception of a method of the socket: an OSError goes to the protocol, any other ends the transport. */
+static int
+datagram_method_failed(DatagramObject *self, const char *message)
+{
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return fl_transport_fatal((TransportObject *)self, message);
+    }
+    PyObject *name = self->loop->state->str_error_received;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
+    Py_DECREF(exc);
+    return datagram_called(self, name, result);
+}
+
+/* protocol.datagram_received(data, address); both are taken. */
+static int
+datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
+{
+    PyObject *name = self->loop->state->str_datagram_received;
+    PyObject *result = fl_transport_call_two((TransportObject *)self, name, data, address);
+    Py_DECREF(data);
+    Py_DECREF(address);
+    return datagram_called(self, name, result);
+}
+
+/* -- addresses ------------------------------------------------------------------------------------- */
+
+static fl_known_address *
+known_slot(DatagramObject *self, const fl_inet *inet)
+{
+    return &self->known[ntohs(inet->v4.sin_port) % FL_DATAGRAM_BATCH]; /* IPv6 has it there too */
+}
+
+/* The tuple for an address: a new reference, or NULL with an exception. */
+static PyObject *
+address_object(DatagramObject *self, const fl_inet *inet)
+{
+    fl_known_address *slot = known_slot(self, inet);
+    if (slot->object == NULL || slot->inet.len != inet->len ||
+        memcmp(&slot->inet.v6, &inet->v6, inet->len) != 0) {
+        PyObject *object = fl_address_object((const struct sockaddr *)&inet->v6, inet->len);
+        if (object == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(slot->object, object);
+        slot->inet = *inet;
+    }
+    return Py_NewRef(slot->object);
+}
+
+/* The kernel's shape of an address object: 1, or 0 when that is left to the socket module. */
+static int
+address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
+{
+    for (int i = 0; i < FL_DATAGRAM_BATCH; i++) {
+        if (self->known[i].object == object) {
+            *inet = self->known[i].inet;
+            return 1;
+        }
+    }
+    return fl_inet_parse(inet, self->family, object);
+}
+
+/* -- receiving ------------------------------------------------------------------------------------- */
+
+/* For families whose addresses only Python's socket module knows, or whose datagrams may be long. */
+static int
+datagram_read_method(DatagramObject *self)
+{
+    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *pair = sock == NULL ? NULL : PyObject_CallMethod(sock, "recvfrom", "i", 256 * 1024);
+    if (pair != NULL) {
+        PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+        Py_DECREF(pair);
+        return datagram_deliver(self, data, address);
+    }
+    if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
+        PyErr_ExceptionMatches(PyExc_InterruptedError)) {
+        PyErr_Clear();
+        return 0;
+    }
+    return datagram_method_failed(self, "Fatal read error on datagram transport");
+}
+
+/* One system call's worth. */
+typedef struct {
+    struct mmsghdr messages[FL_DATAGRAM_BATCH];
+    struct iovec pieces[FL_DATAGRAM_BATCH];
+    fl_inet names[FL_DATAGRAM_BATCH];
+} fl_batch;
+
+static int
+batch_receive(DatagramObject *self, fl_batch *batch, char *scratch)
+{
+    for (int i = 0; i < FL_DATAGRAM_BATCH; i++) {
+        batch->pieces[i] =
+            (struct iovec){.iov_base = scratch + (size_t)i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
+        batch->messages[i].msg_hdr = (struct msghdr){.msg_name = &batch->names[i].v6,
+                                                     .msg_namelen = sizeof(batch->names[i].v6),
+                                                     .msg_iov = &batch->pieces[i],
+                                                     .msg_iovlen = 1};
+    }
+    int n = recvmmsg(self->io.fd, batch->messages, FL_DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
+    return n < 0 ? -errno : n;
+}
+
+/* Make the objects of all datagrams before the first callback, which may use the scratch memory: the number made,
+   fewer than n with an exception. */
+static int
+batch_objects(DatagramObject *self, fl_batch *batch, int n, PyObject **data, PyObject **addresses)
+{
+    for (int i = 0; i < n; i++) {
+        batch->names[i].len = (uint8_t)batch->messages[i].msg_hdr.msg_namelen;
+        data[i] = PyBytes_FromStringAndSize(batch->pieces[i].iov_base,
+                                            (Py_ssize_t)batch->messages[i].msg_len);
+        addresses[i] = data[i] == NULL ? NULL : address_object(self, &batch->names[i]);
+        if (addresses[i] == NULL) {
+            Py_XDECREF(data[i]);
+            return i;
+        }
+    }
+    return n;
+}
+
+int
+fl_datagram_read(DatagramObject *self)
+{
+    if (self->family != AF_INET && self->family != AF_INET6) {
+        return datagram_read_method(self);
+    }
+    fl_batch batch;
+    PyObject *data[FL_DATAGRAM_BATCH], *addresses[FL_DATAGRAM_BATCH];
+    char *scratch = fl_loop_scratch(self->loop);
+    int n = scratch == NULL ? -ENOMEM : batch_receive(self, &batch, scratch);
+    if (n < 0) {
+        PyErr_Clear();
+        return n == -EAGAIN || n == -EINTR ? 0 : datagram_error(self, n);
+    }
+    int made = batch_objects(self, &batch, n, data, addresses);
+    int rc = made < n ? fl_transport_report((TransportObject *)self, "Datagrams were lost") : 0;
+    for (int i = 0; i < made; i++) {
+        if (rc == 0 && !self->io.closing) {
+            rc = datagram_deliver(self, data[i], addresses[i]);
+        }
+        else { /* closed by a callback: as if they had not arrived */
+            Py_DECREF(data[i]);
+            Py_DECREF(addresses[i]);
+        }
+    }
+    return rc;
+}
+
+/* -- sending --------------------------------------------------------------------------------------- */
+
+static size_t
+datagram_cost(PyObject *data)
+{
+    return (size_t)PyBytes_GET_SIZE(data) + FL_DATAGRAM_HEADER;
+}
+
+static fl_datagram *
+queue_first(DatagramObject *self)
+{
+    return &self->queue[self->queue_head];
+}
+
+/* The first one is dealt with. */
+static void
+queue_pop(DatagramObject *self)
+{
+    fl_datagram *first = queue_first(self);
+    PyObject *data = first->data, *address = first->address;
+    self->queue_size -= datagram_cost(data);
+    self->queue_len--;
+    self->queue_head = self->queue_len == 0 ? 0 : self->queue_head + 1;
+    Py_DECREF(data);
+    Py_XDECREF(address);
+}
+
+void
+fl_datagram_discard(TransportObject *transport)
+{
+    DatagramObject *self = (DatagramObject *)transport;
+    while (self->queue_len > 0) {
+        queue_pop(self);
+    }
+    PyMem_Free(self->queue);
+    self->queue = NULL;
+    self->queue_capacity = 0;
+}
+
+/* Room for one more at the end.  0 or -1. */
+static int
+queue_make_room(DatagramObject *self)
+{
+    if (self->queue_head + self->queue_len < self->queue_capacity) {
+        return 0;
+    }
+    if (self->queue_head > self->queue_len) {
+        memmove(self->queue, queue_first(self), self->queue_len * sizeof(fl_datagram));
+        self->queue_head = 0;
+        return 0;
+    }
+    uint32_t capacity = self->queue_capacity == 0 ? 4 : self->queue_capacity * 2;
+    fl_datagram *queue = capacity > self->queue_capacity
+                             ? PyMem_Realloc(self->queue, capacity * sizeof(fl_datagram))
+                             : NULL;
+    if (queue == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->queue = queue;
+    self->queue_capacity = capacity;
+    return 0;
+}
+
+/* The first datagram through the socket's own method.  1 sent, 0 would block, -1 with an exception. */
+static int
+queue_send_method(DatagramObject *self)
+{
+    fl_datagram *first = queue_first(self);
+    PyObject *data = Py_NewRef(first->data), *address = Py_NewRef(first->address);
+    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sent = sock == NULL ? NULL : PyObject_CallMethod(sock, "sendto", "OO", data, address);
+    Py_DECREF(data);
+    Py_DECREF(address);
+    Py_XDECREF(sent);
+    if (sent != NULL) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_BlockingIOError) &&
+        !PyErr_ExceptionMatches(PyExc_InterruptedError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+/* As many as one call sends: their number, or -errno of the first. */
+static int
+queue_send_batch(DatagramObject *self)
+{
+    fl_batch batch;
+    unsigned n = 0;
+    for (; n < FL_DATAGRAM_BATCH && n < self->queue_len; n++) {
+        fl_datagram *next = queue_first(self) + n;
+        if (next->address != NULL) {
+            break;
+        }
+        batch.pieces[n] = (struct iovec){.iov_base = PyBytes_AS_STRING(next->data),
+                                         .iov_len = (size_t)PyBytes_GET_SIZE(next->data)};
+        batch.messages[n].msg_hdr =
+            (struct msghdr){.msg_name = next->inet.len ? &next->inet.v6 : NULL,
+                            .msg_namelen = next->inet.len,
+                            .msg_iov = &batch.pieces[n],
+                            .msg_iovlen = 1};
+    }
+    int sent;
+    if (n == 1) {
+        sent = sendmsg(self->io.fd, &batch.messages[0].msg_hdr, MSG_NOSIGNAL) < 0 ? -1 : 1;
+    }
+    else {
+        sent = sendmmsg(self->io.fd, batch.messages, n, MSG_NOSIGNAL);
+    }
+    return sent < 0 ? -errno : sent;
+}
+
+/* Send the first or some more.  1 to go on, 0 when the kernel takes no more, -1 with what has to leave. */
+static int
+queue_advance(DatagramObject *self)
+{
+    if (queue_first(self)->address != NULL) {
+        int sent = queue_send_method(self);
+        if (sent == 0) {
+            return 0;
+        }
+        if (self->queue_len > 0) {
+            queue_pop(self);
+        }
+        if (sent < 0 && datagram_method_failed(self, "Fatal write error on datagram transport") < 0) {
+            return -1;
+        }
+        return 1;
+    }
+    int sent = queue_send_batch(self);
+    if (sent == -EAGAIN || sent == -EINTR) {
+        return 0;
+    }
+    for (int i = 0; i < (sent < 0 ? 1 : sent); i++) {
+        queue_pop(self);
+    }
+    return sent < 0 && datagram_error(self, sent) < 0 ? -1 : 1;
+}
+
+int
+fl_datagram_flush(DatagramObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    fl_io_uncork(&self->io);
+    int more = 1;
+    while (self->queue_len > 0 && self->io.fd >= 0 && more > 0) {
+        more = queue_advance(self);
+    }
+    bool left = self->queue_len > 0 && !self->conn_lost;
+    if (more >= 0 && self->draining != left && self->io.fd >= 0) {
+        self->draining = left;
+        more = fl_transport_rearm(transport) < 0
+                   ? fl_transport_fatal(transport, "Fatal write error on datagram transport")
+                   : 0;
+    }
+    if (more < 0 || fl_transport_maybe_pause(transport) < 0 ||
+        fl_transport_maybe_resume(transport) < 0) {
+        return -1;
+    }
+    if (self->queue_len == 0 && self->io.closing && !self->conn_lost) {
+        fl_io_forget(self->loop, &self->io);
+        return fl_transport_schedule_lost(transport, NULL);
+    }
+    return 0;
+}
+
+int
+fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
+{
+    fl_inet inet = {.len = 0};
+    bool simple = address == NULL || self->connected || address_inet(self, address, &inet);
+    if (queue_make_room(self) < 0) {
+        Py_DECREF(data);
+        return -1;
+    }
+    self->queue[self->queue_head + self->queue_len++] =
+        (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
+    self->queue_size += datagram_cost(data);
+    if (self->draining) {
+        return fl_transport_maybe_pause((TransportObject *)self);
+    }
+    if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
+        self->loop->thread_id != PyThread_get_thread_ident()) {
+        return fl_datagram_flush(self);
+    }
+    fl_io_cork(self->loop, &self->io);
+    return 0;
+}

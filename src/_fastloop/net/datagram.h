@@ -1,0 +1,53 @@
+/* DatagramTransport: the transport of a datagram socket, as asyncio.DatagramTransport. */
+#ifndef FL_NET_DATAGRAM_H
+#define FL_NET_DATAGRAM_H
+
+#include "net/transport.h"
+
+#ifndef FL_DATAGRAM_BATCH
+#define FL_DATAGRAM_BATCH 16 /* datagrams taken from the kernel, or given to it, in one call */
+#endif
+
+/* One datagram that waits to be sent. */
+typedef struct {
+    PyObject *data; /* owned: bytes */
+    PyObject *address; /* owned: for the socket's own sendto(), or NULL: use inet, or none if that is empty */
+    fl_inet inet;
+} fl_datagram;
+
+/* An address in both shapes: most datagrams come from where the last ones came from. */
+typedef struct {
+    PyObject *object; /* owned: a tuple, or NULL */
+    fl_inet inet;
+} fl_known_address;
+
+typedef struct {
+    FL_TRANSPORT_FIELDS;
+    PyObject *address;   /* owned: the only one that can be sent to, or NULL */
+    fl_datagram *queue;  /* what waits to be sent: */
+    uint32_t queue_head; /* … from here on */
+    uint32_t queue_len;  /* … so many */
+    uint32_t queue_capacity;
+    size_t queue_size; /* bytes, counted as asyncio does */
+    int family;
+    bool connected;                            /* the kernel knows where to send */
+    fl_known_address known[FL_DATAGRAM_BATCH]; /* by the port's low bits */
+} DatagramObject;
+
+/* Take what has arrived and hand it to the protocol.  0, or -1 that has to leave run_forever(). */
+int fl_datagram_read(DatagramObject *self);
+
+/* Send data (bytes; the reference is taken) to address (borrowed, NULL: where the socket is connected to), corked or at
+   once.  0, or -1 with an exception. */
+int fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address);
+
+/* Send what the kernel takes.  0, or -1 that has to leave run_forever(). */
+int fl_datagram_flush(DatagramObject *self);
+
+/* Drop what waits. */
+void fl_datagram_discard(TransportObject *self);
+
+/* Add the type DatagramTransport to the module state.  0 or -1. */
+int fl_datagram_setup_types(PyObject *module, fl_state *state);
+
+#endif

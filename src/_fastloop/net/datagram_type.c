@@ -1,0 +1,307 @@
+/* The Python face of DatagramTransport. */
+#include "net/datagram.h"
+
+#include "py/args.h"
+#include "py/call.h"
+#include "py/types.h"
+
+#include <errno.h>
+#include <structmember.h>
+
+/* -- readiness ------------------------------------------------------------------------------------- */
+
+static int
+datagram_ready(fl_io *io, unsigned ready)
+{
+    DatagramObject *self = (DatagramObject *)io->object;
+    if ((ready & FL_READ) && !self->io.closing && fl_datagram_read(self) < 0) {
+        return -1;
+    }
+    return (ready & FL_WRITE) && self->draining ? fl_datagram_flush(self) : 0;
+}
+
+static int
+datagram_flush_io(fl_io *io)
+{
+    return fl_datagram_flush((DatagramObject *)io->object);
+}
+
+static int
+datagram_hurry(TransportObject *transport)
+{
+    DatagramObject *self = (DatagramObject *)transport;
+    return self->queue_len > 0 && !self->draining ? fl_datagram_flush(self) : 0;
+}
+
+static size_t
+datagram_unsent(TransportObject *transport)
+{
+    DatagramObject *self = (DatagramObject *)transport;
+    bool only_empty_ones = self->queue_size == 0 && self->queue_len > 0;
+    return only_empty_ones ? 1 : self->queue_size;
+}
+
+static int
+datagram_lost(TransportObject *Py_UNUSED(self))
+{
+    return 0;
+}
+
+static const fl_transport_ops datagram_ops = {
+    .io = {.ready = datagram_ready, .flush = datagram_flush_io},
+    .read_error = "Fatal read error on datagram transport",
+    .write_error = "Fatal write error on datagram transport",
+    .socket = true,
+    .quiet_errors = true,
+    .unsent = datagram_unsent,
+    .discard = fl_datagram_discard,
+    .hurry = datagram_hurry,
+    .lost = datagram_lost,
+};
+
+/* -- making ---------------------------------------------------------------------------------------- */
+
+enum { ARG_LOOP, ARG_SOCK, ARG_PROTOCOL, ARG_ADDRESS, ARG_WAITER, ARG_EXTRA, ARGS };
+
+/* Find out about the socket: its family, and whether it is connected. */
+static void
+datagram_examine(DatagramObject *self)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    if (getsockname(self->io.fd, (struct sockaddr *)&name, &len) == 0) {
+        self->family = name.ss_family;
+    }
+    len = sizeof(name);
+    if (getpeername(self->io.fd, (struct sockaddr *)&name, &len) == 0) {
+        fl_inet_set(&self->peer, (struct sockaddr *)&name, len);
+        self->connected = len > sizeof(sa_family_t);
+    }
+}
+
+static DatagramObject *
+datagram_new(PyTypeObject *type, int fd, PyObject **given)
+{
+    DatagramObject *self = (DatagramObject *)type->tp_alloc(type, 0);
+    LoopObject *loop = (LoopObject *)given[ARG_LOOP];
+    if (self == NULL || fl_transport_init((TransportObject *)self, loop, &datagram_ops, fd,
+                                          given[ARG_PROTOCOL]) < 0) {
+        Py_XDECREF(self);
+        return NULL;
+    }
+    datagram_examine(self);
+    int addressed = fl_arg_given(given[ARG_ADDRESS]) ? PyObject_IsTrue(given[ARG_ADDRESS]) : 0;
+    if (addressed < 0 || fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
+        self->io.fd = -1; /* it stays the caller's */
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->address = addressed ? Py_NewRef(given[ARG_ADDRESS]) : NULL;
+    self->extra = fl_arg_given(given[ARG_EXTRA]) ? Py_NewRef(given[ARG_EXTRA]) : NULL;
+    self->file = Py_NewRef(given[ARG_SOCK]);
+    return self;
+}
+
+static PyObject *
+DatagramTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const fl_signature signature = {"DatagramTransport",
+                                           3,
+                                           6,
+                                           ARGS,
+                                           {FL_PARAM(loop), FL_PARAM(sock), FL_PARAM(protocol),
+                                            FL_PARAM(address), FL_PARAM(waiter), FL_PARAM(extra)}};
+    PyObject *given[ARGS];
+    fl_state *state = fl_state_of(type);
+    if (state == NULL || fl_args_bind_tuple(state, &signature, args, kwargs, given) < 0) {
+        return NULL;
+    }
+    if (!PyObject_TypeCheck(given[ARG_LOOP], state->BaseLoop_type) ||
+        (fl_arg_given(given[ARG_EXTRA]) && !PyDict_Check(given[ARG_EXTRA]))) {
+        PyErr_SetString(PyExc_TypeError,
+                        "DatagramTransport() needs a fastloop.Loop, and a dict as extra");
+        return NULL;
+    }
+    int fd = PyObject_AsFileDescriptor(given[ARG_SOCK]);
+    return fd < 0 ? NULL : (PyObject *)datagram_new(type, fd, given);
+}
+
+static int
+DatagramTransport_traverse(DatagramObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->address);
+    for (uint32_t i = 0; i < self->queue_len; i++) {
+        Py_VISIT(self->queue[self->queue_head + i].address);
+    }
+    return fl_transport_traverse((TransportObject *)self, visit, arg);
+}
+
+static int
+DatagramTransport_clear(DatagramObject *self)
+{
+    Py_CLEAR(self->address);
+    fl_transport_clear((TransportObject *)self);
+    return 0;
+}
+
+static void
+DatagramTransport_dealloc(DatagramObject *self)
+{
+    for (int i = 0; i < FL_DATAGRAM_BATCH; i++) {
+        Py_CLEAR(self->known[i].object);
+    }
+    Py_CLEAR(self->address);
+    fl_transport_dealloc((TransportObject *)self);
+}
+
+/* -- sendto() -------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(sendto_doc,
+             "sendto($self, data, addr=None)\n--\n\n"
+             "Send data (bytes, bytearray or memoryview) as one datagram, without blocking.\n\n"
+             "addr is as the socket module has it; None: the remote address given to\n"
+             "create_datagram_endpoint().  Raises TypeError for other types, and ValueError for another\n"
+             "addr than that.  OSError goes to protocol.error_received().");
+
+/* Where to send, borrowed, NULL when the kernel knows; -1 with ValueError when it is not allowed. */
+static int
+sendto_address(DatagramObject *self, PyObject *given, PyObject **address)
+{
+    *address = fl_arg_given(given) ? given : NULL;
+    if (self->address == NULL) {
+        return 0;
+    }
+    int same = *address == NULL ? 1 : PyObject_RichCompareBool(given, self->address, Py_EQ);
+    if (same == 0) {
+        PyErr_Format(PyExc_ValueError, "Invalid address: must be None or %S", self->address);
+    }
+    *address = self->address;
+    return same > 0 ? 0 : -1;
+}
+
+static int
+sendto_check_data(PyObject *data)
+{
+    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
+        return 0;
+    }
+    PyObject *name = PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not %R", name);
+        Py_DECREF(name);
+    }
+    return -1;
+}
+
+static PyObject *
+DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    static const fl_signature signature = {"sendto", 1, 2, 2, {FL_PARAM(data), FL_PARAM(addr)}};
+    PyObject *given[2], *address;
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
+        sendto_check_data(given[0]) < 0) {
+        return NULL;
+    }
+    PyObject *data =
+        PyBytes_CheckExact(given[0]) ? Py_NewRef(given[0]) : PyBytes_FromObject(given[0]);
+    bool send = data != NULL && (FL_SENDS_EMPTY_DATAGRAMS || PyBytes_GET_SIZE(data) > 0);
+    if (data == NULL || (send && sendto_address(self, given[1], &address) < 0)) {
+        Py_XDECREF(data);
+        return NULL;
+    }
+    int rc = 0;
+    if (send && self->conn_lost && (self->address != NULL || self->io.fd < 0)) {
+        rc = fl_transport_vain_write((TransportObject *)self, "socket.send() raised exception.");
+        Py_DECREF(data);
+    }
+    else if (send) {
+        rc = fl_datagram_send(self, data, address);
+    }
+    else {
+        Py_DECREF(data);
+    }
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+                               "Have this protocol called from now on.");
+
+static PyObject *
+DatagramTransport_set_protocol(DatagramObject *self, PyObject *protocol)
+{
+    Py_XSETREF(self->protocol, Py_NewRef(protocol));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef datagram_methods[] = {
+    {"sendto", (PyCFunction)(void (*)(void))DatagramTransport_sendto, METH_FASTCALL | METH_KEYWORDS,
+     sendto_doc},
+    {"set_protocol", (PyCFunction)DatagramTransport_set_protocol, METH_O, set_protocol_doc},
+    {NULL},
+};
+
+/* -- attributes ------------------------------------------------------------------------------------ */
+
+static PyObject *
+DatagramTransport_repr(DatagramObject *self)
+{
+    unsigned watched = fl_io_watched(self->loop, &self->io);
+    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
+    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
+                                Py_TYPE(self)->tp_name, status, self->io.fd,
+                                watched & FL_READ ? "polling" : "idle",
+                                watched & FL_WRITE ? "polling" : "idle", self->queue_size);
+}
+
+static PyObject *
+DatagramTransport_get_sock(DatagramObject *self, void *Py_UNUSED(closure))
+{
+    return fl_or_none(self->file);
+}
+
+static PyGetSetDef datagram_getset[] = {
+    FL_TRANSPORT_DICT,
+    {"_sock", (getter)DatagramTransport_get_sock, NULL,
+     "The socket; None once the connection is lost.", NULL},
+    {NULL},
+};
+
+static PyMemberDef datagram_members[] = {
+    FL_TRANSPORT_OFFSETS,
+    {"_sock_fd", T_INT, offsetof(DatagramObject, io.fd), READONLY, "The socket's descriptor, or -1."},
+    {"_address", T_OBJECT, offsetof(DatagramObject, address), READONLY,
+     "The only address that can be sent to, or None."},
+    {NULL},
+};
+
+/* -- the type -------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(DatagramTransport_doc,
+             "DatagramTransport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\n"
+             "The transport of a non-blocking datagram socket, which it owns from now on.\n\n"
+             "With an address, no other can be sent to.");
+
+static PyType_Slot datagram_slots[] = {
+    {Py_tp_doc, (void *)DatagramTransport_doc}, {Py_tp_new, DatagramTransport_new},
+    {Py_tp_init, fl_transport_init_nothing},    {Py_tp_dealloc, DatagramTransport_dealloc},
+    {Py_tp_finalize, fl_transport_finalize},    {Py_tp_traverse, DatagramTransport_traverse},
+    {Py_tp_clear, DatagramTransport_clear},     {Py_tp_repr, DatagramTransport_repr},
+    {Py_tp_methods, datagram_methods},          {Py_tp_getset, datagram_getset},
+    {Py_tp_members, datagram_members},          {0, NULL},
+};
+
+static PyType_Spec datagram_spec = {
+    .name = "fastloop._fastloop.DatagramTransport",
+    .basicsize = sizeof(DatagramObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = datagram_slots,
+};
+
+int
+fl_datagram_setup_types(PyObject *module, fl_state *state)
+{
+    PyMethodDef *const topics[] = {fl_transport_methods, fl_reading_methods, fl_flow_methods, NULL};
+    return fl_transport_add_type(module, &datagram_spec, state->asyncio_DatagramTransport,
+                                 "DatagramTransport", &state->DatagramTransport_type, topics);
+}
