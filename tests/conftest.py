@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import net
 import pytest
+from net import open_fds
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def connect(loop, turn):
         connection.peer.close()
     if not loop.is_closed():
         for connection in connections:
-            if connection.transport.get_extra_info("socket").fileno() != -1:
+            if connection.transport._sock is not None:
                 connection.transport.abort()
         turn()
 
@@ -141,3 +142,28 @@ def connect(loop, turn):
 def connection(connect):
     """A transport with a `net.Recorder`, connected to a raw Unix socket."""
     return connect()
+
+
+@pytest.fixture
+def no_child_left():
+    """The test may leave no child behind, dead or alive, and no descriptor. To be named before `loop`."""
+    before = open_fds()
+    yield
+    gc.collect()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert open_fds() == before
+
+
+@pytest.fixture(params=["pidfd", "thread"])
+def watched_by(request, monkeypatch):
+    """How the loop notices that a child has exited. To be named before `loop`."""
+    if sys.version_info < (3, 14):  # asyncio's watcher is the policy's, which keeps it
+        monkeypatch.setattr(asyncio.get_event_loop_policy(), "_watcher", None, raising=False)
+    if request.param == "thread":
+
+        def refuse(pid, flags=0):
+            raise PermissionError
+
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+    return request.param
