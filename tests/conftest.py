@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: one implementation after the other, and a fresh loop of it."""
 
 import asyncio
+import gc
+import os
 import socket
 import subprocess
 import sys
@@ -9,7 +11,6 @@ from dataclasses import dataclass
 
 import net
 import pytest
-from net import open_fds
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,12 @@ def connection(connect):
 @pytest.fixture
 def no_child_left():
     """The test may leave no child behind, dead or alive, and no descriptor. To be named before `loop`."""
-    before = open_fds()
+    before = net.open_fds()
     yield
     gc.collect()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-    assert open_fds() == before
+    assert net.open_fds() == before
 
 
 @pytest.fixture(params=["pidfd", "thread"])
