@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
 from asyncio.trsock import TransportSocket
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     import socket
     import ssl
     from collections.abc import Callable
-    from typing import Any
 
     from ._core import CoreLoop
 
@@ -144,37 +144,17 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
     # -- TLS
 
     def _accept_tls(self, sock: socket.socket) -> None:
-        """Called for each accepted connection of a TLS server, in the listener's context."""
-        self._loop.create_task(self._shake_hands(sock))
-
-    async def _shake_hands(self, sock: socket.socket) -> None:
-        """Make the connection's protocol and transport; only the debug mode tells what goes wrong."""
-        if self._sockets is None:  # closed since
-            sock.close()
-            return
-        context: dict[str, Any] = {"message": "Error on transport creation for incoming connection"}
+        """Called for each accepted connection of a TLS server, in a context of its own."""
         try:
-            await self._make_tls_connection(sock, context)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            if self._loop.get_debug():
-                self._loop.call_exception_handler({**context, "exception": exc})
-
-    async def _make_tls_connection(self, sock: socket.socket, made: dict[str, Any]) -> None:
-        """Await the handshake; put protocol and transport into `made` as they come into being."""
-        try:
-            made["protocol"] = protocol = self._protocol_factory()
+            protocol = self._protocol_factory()
             waiter = self._loop.create_future()
-            made["transport"] = transport = make_tls_transport(
+            transport = make_tls_transport(
                 self._loop,
                 sock,
                 protocol,
                 self._ssl_context,
                 waiter,
                 server_side=True,
-                server_hostname=None,
-                extra=None,
                 server=self,
                 handshake_timeout=self._ssl_handshake_timeout,
                 shutdown_timeout=self._ssl_shutdown_timeout,
@@ -182,13 +162,25 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
         except BaseException:
             sock.close()
             raise
-        try:
-            await waiter
-        except BaseException:
-            transport.close()
-            raise
-        finally:
-            del waiter  # its exception's traceback refers to this frame
+        waiter.add_done_callback(functools.partial(self._handshake_ended, protocol, transport))
+
+    def _handshake_ended(
+        self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport, waiter: asyncio.Future[None]
+    ) -> None:
+        """Close a connection that did not come about; as in asyncio only the debug mode tells."""
+        failure = waiter.exception()
+        if failure is None:
+            return
+        transport.close()
+        if self._loop.get_debug():
+            self._loop.call_exception_handler(
+                {
+                    "message": "Error on transport creation for incoming connection",
+                    "exception": failure,
+                    "protocol": protocol,
+                    "transport": transport,
+                }
+            )
 
     # -- the end
 
