@@ -1,12 +1,15 @@
-"""Runs demo_program.py, unchanged, on asyncio and on fastloop, and shows the times side by side.
+"""Runs demo_program.py and serves demo_server.py, unchanged, on asyncio and on fastloop, side by side.
 
     python benchmarks/demo.py
 
-Each run has a process of its own, and the loops take turns. The exit status is 1 if any result differs.
+Each run has a process of its own, and the loops take turns. The exit status is 1 if any result differs or any
+answer of the server is wrong.
 """
 
 import asyncio
 import json
+import os
+import pathlib
 import platform
 import statistics
 import subprocess
@@ -17,8 +20,9 @@ import demo_program
 import fastloop
 
 FACTORIES = {"asyncio": asyncio.new_event_loop, "fastloop": fastloop.new_event_loop}
+HERE = pathlib.Path(__file__).parent
 MAX_ROUNDS = 5
-TIME_BUDGET = 28.0  # Seconds; no round begins that would probably end later.
+PROGRAM_BUDGET, SERVER_BUDGET = 17.0, 11.0  # Seconds; no round begins that would probably end later.
 CHILD_TIMEOUT = 120.0  # Seconds, after which a run counts as hung.
 
 
@@ -35,18 +39,39 @@ def run_in_fresh_process(loop_name):
     return json.loads(child.stdout)
 
 
-def measure():
-    """{loop name: one report per round}, the loops taking turns and changing places."""
+def serve_under_load(loop_name):
+    """Start the server on that loop and have it loaded from another processor, if there is another."""
+    first, *_, last = sorted(os.sched_getaffinity(0)) * 2
+    server = start(first, "demo_server.py", loop_name)
+    try:
+        port = server.stdout.readline().strip()
+        load = start(last, "demo_load.py", port)
+        report, _ = load.communicate()  # it gives up by itself
+        server.communicate(timeout=CHILD_TIMEOUT)
+    finally:
+        server.kill()
+    return json.loads(report)
+
+
+def start(processor, program, *arguments):
+    command = [sys.executable, HERE / program, *arguments]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    os.sched_setaffinity(child.pid, {processor})
+    return child
+
+
+def measure(what, function, time_budget):
+    """{loop name: one result of function(loop name) per round}, the loops taking turns and changing places."""
     reports = {name: [] for name in FACTORIES}
     order = list(FACTORIES)
     begin = time.monotonic()
     for done in range(1, MAX_ROUNDS + 1):
-        print(f"round {done} of up to {MAX_ROUNDS} ...", file=sys.stderr, flush=True)
+        print(f"{what}, round {done} of up to {MAX_ROUNDS} ...", file=sys.stderr, flush=True)
         for name in order:
-            reports[name].append(run_in_fresh_process(name))
+            reports[name].append(function(name))
         order.reverse()
         elapsed = time.monotonic() - begin
-        if elapsed + elapsed / done > TIME_BUDGET:
+        if elapsed + elapsed / done > time_budget:
             break
     return reports
 
@@ -93,15 +118,45 @@ def print_table(reports):
         print(f"{name:30} {count:10,} {min(theirs):9.3f} {min(ours):9.3f} {best:7.2f}x {median:8.2f}x")
 
 
+def print_served(reports):
+    """Each run's requests per second and the server's processor time per request; the best of the rounds."""
+    rates, costs = {}, {}
+    for name, runs in reports.items():
+        rates[name] = max(run["requests"] / run["seconds"] for run in runs)
+        costs[name] = min(run["processor_seconds"] / run["requests"] for run in runs) * 1e6
+    rounds = len(reports["asyncio"])
+    print(f"\nAn aiohttp application under load, the best of {rounds} rounds\n")
+    print(f"{'':41} {'asyncio':>9} {'fastloop':>9} {'x best':>8}")
+    rate_ratio = rates["fastloop"] / rates["asyncio"]
+    cost_ratio = costs["asyncio"] / costs["fastloop"]
+    print(f"{'requests per second':41} {rates['asyncio']:9,.0f} {rates['fastloop']:9,.0f} {rate_ratio:7.2f}x")
+    print(
+        f"{'processor time per request, microseconds':41} {costs['asyncio']:9.0f} {costs['fastloop']:9.0f}"
+        f" {cost_ratio:7.2f}x"
+    )
+
+
+def wrong_answers(reports):
+    """One line for each loop that gave wrong answers."""
+    wrong = {name: sum(run["wrong"] for run in runs) for name, runs in reports.items()}
+    return [f"{name}: {count} wrong answers of the server" for name, count in wrong.items() if count]
+
+
 def main():
-    reports = measure()
+    reports = measure("program", run_in_fresh_process, PROGRAM_BUDGET)
+    served = measure("server", serve_under_load, SERVER_BUDGET)
     print_table(reports)
-    wrong = differences(reports)
+    print_served(served)
+    wrong = differences(reports) + wrong_answers(served)
     if wrong:
         print("\nResults DIFFER:", *wrong, sep="\n  ")
         return 1
-    runs = sum(len(runs) for runs in reports.values())
-    print(f"\nResults are equal in all {len(reports['asyncio'][0])} sections of all {runs} runs.")
+    runs = sum(map(len, reports.values()))
+    answers = sum(run["requests"] for runs in served.values() for run in runs)
+    print(
+        f"\nResults are equal in all {len(reports['asyncio'][0])} sections of all {runs} runs of the program,"
+    )
+    print(f"and all {answers:,} answers of the servers are right.")
     return 0
 
 
