@@ -3,9 +3,7 @@
 #define FL_API_METHODS_H
 
 #include "loop/loop.h"
-
-#define FL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-#define FL_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
+#include "py/args.h"
 
 extern PyMethodDef fl_lifecycle_methods[];
 extern PyMethodDef fl_schedule_methods[];

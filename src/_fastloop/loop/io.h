@@ -19,7 +19,8 @@ struct fl_io {
     PyObject *object; /* what this is a part of; not owned */
     fl_list cork;     /* in loop->corked, when flush() is to be called */
     int fd;           /* -1 once given up */
-    bool closing;     /* others may watch the descriptor */
+    bool closing;     /* others may watch the descriptor, from now on … */
+    bool lent;        /* … or for a while */
 };
 
 /* Have io told when its descriptor is ready for exactly `wanted` (FL_READ | FL_WRITE, 0: nothing).

@@ -254,13 +254,25 @@ loop_turn(LoopObject *loop)
     return loop_run_ready(loop);
 }
 
+/* An exception ends the run: what was written before it still leaves.  Returns -1 with the exception. */
+static int
+loop_leave(LoopObject *loop)
+{
+    PyObject *leaving = PyErr_GetRaisedException();
+    if (fl_io_flush(loop) < 0) {
+        PyErr_WriteUnraisable((PyObject *)loop);
+    }
+    PyErr_SetRaisedException(leaving);
+    return -1;
+}
+
 int
 fl_loop_run(LoopObject *loop)
 {
     loop->unpolled = FL_POLL_TURNS; /* a run begins with a poll, however short it is */
     do {
         if (loop_turn(loop) < 0) {
-            return -1;
+            return loop_leave(loop);
         }
     } while (!loop->stopping);
     return 0;

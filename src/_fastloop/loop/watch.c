@@ -123,7 +123,7 @@ watch_claim(LoopObject *loop, int fd)
     if (watch->io == NULL) {
         return 0;
     }
-    if (watch->io->closing) {
+    if (watch->io->closing || watch->io->lent) {
         watch_disarm(loop, fd, 0);
         Py_XDECREF(watch_evict(watch));
         return 0;
@@ -231,7 +231,7 @@ fl_watch_remove(LoopObject *loop, int fd, fl_direction direction)
     if (loop->closed || watch == NULL) {
         return 0;
     }
-    if (watch->io != NULL && !watch->io->closing) {
+    if (watch->io != NULL && !watch->io->closing && !watch->io->lent) {
         return watch_claim(loop, fd);
     }
     if (watch->target[direction] == NULL) {

@@ -224,40 +224,34 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have this protocol called from now on.");
 
 static PyObject *
-DatagramTransport_set_protocol(DatagramObject *self, PyObject *protocol)
+DatagramTransport_set_protocol(DatagramObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
 {
+    PyObject *protocol =
+        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
+    if (protocol == NULL) {
+        return NULL;
+    }
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     Py_RETURN_NONE;
 }
 
 static PyMethodDef datagram_methods[] = {
-    {"sendto", (PyCFunction)(void (*)(void))DatagramTransport_sendto, METH_FASTCALL | METH_KEYWORDS,
-     sendto_doc},
-    {"set_protocol", (PyCFunction)DatagramTransport_set_protocol, METH_O, set_protocol_doc},
+    {"sendto", FL_FASTCALL(DatagramTransport_sendto), FL_KEYWORDS, sendto_doc},
+    {"set_protocol", FL_FASTCALL(DatagramTransport_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {NULL},
 };
 
 /* -- attributes ------------------------------------------------------------------------------------ */
 
 static PyObject *
-DatagramTransport_repr(DatagramObject *self)
-{
-    unsigned watched = fl_io_watched(self->loop, &self->io);
-    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
-    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
-                                Py_TYPE(self)->tp_name, status, self->io.fd,
-                                watched & FL_READ ? "polling" : "idle",
-                                watched & FL_WRITE ? "polling" : "idle", self->queue_size);
-}
-
-static PyObject *
 DatagramTransport_get_sock(DatagramObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->file);
+    return fl_or_none(self->lost ? NULL : self->file);
 }
 
 static PyGetSetDef datagram_getset[] = {
@@ -269,7 +263,8 @@ static PyGetSetDef datagram_getset[] = {
 
 static PyMemberDef datagram_members[] = {
     FL_TRANSPORT_OFFSETS,
-    {"_sock_fd", T_INT, offsetof(DatagramObject, io.fd), READONLY, "The socket's descriptor, or -1."},
+    {"_sock_fd", T_INT, offsetof(DatagramObject, number), READONLY,
+     "The socket's descriptor, also when it is closed."},
     {"_address", T_OBJECT, offsetof(DatagramObject, address), READONLY,
      "The only address that can be sent to, or None."},
     {NULL},
@@ -286,7 +281,7 @@ static PyType_Slot datagram_slots[] = {
     {Py_tp_doc, (void *)DatagramTransport_doc}, {Py_tp_new, DatagramTransport_new},
     {Py_tp_init, fl_transport_init_nothing},    {Py_tp_dealloc, DatagramTransport_dealloc},
     {Py_tp_finalize, fl_transport_finalize},    {Py_tp_traverse, DatagramTransport_traverse},
-    {Py_tp_clear, DatagramTransport_clear},     {Py_tp_repr, DatagramTransport_repr},
+    {Py_tp_clear, DatagramTransport_clear},     {Py_tp_repr, fl_transport_repr},
     {Py_tp_methods, datagram_methods},          {Py_tp_getset, datagram_getset},
     {Py_tp_members, datagram_members},          {0, NULL},
 };

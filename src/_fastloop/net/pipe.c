@@ -258,22 +258,27 @@ pipe_dealloc(StreamObject *self)
 
 /* -- methods --------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have this protocol called from now on.");
 
 static PyObject *
-Pipe_set_protocol(StreamObject *self, PyObject *protocol)
+Pipe_set_protocol(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *protocol =
+        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
+    if (protocol == NULL) {
+        return NULL;
+    }
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(write_doc, "write($self, data, /)\n--\n\n"
+PyDoc_STRVAR(write_doc, "write($self, /, data)\n--\n\n"
                         "Send data (bytes, bytearray or memoryview) without blocking.\n\n"
                         "Raises TypeError for other types.  After close() the data is dropped.");
 
 static PyObject *
-WritePipe_write(StreamObject *self, PyObject *data)
+write_pipe_write(StreamObject *self, PyObject *data)
 {
     bool known = PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data);
     Py_ssize_t len = known ? PyObject_Size(data) : -1;
@@ -294,17 +299,26 @@ WritePipe_write(StreamObject *self, PyObject *data)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+WritePipe_write(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *data = fl_args_one(self->loop->state, "write", FL_PARAM(data), args, nargs, kwnames);
+    return data == NULL ? NULL : write_pipe_write(self, data);
+}
+
 PyDoc_STRVAR(writelines_doc,
-             "writelines($self, list_of_data, /)\n--\n\n"
+             "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, as write() would one by one.");
 
 static PyObject *
-WritePipe_writelines(StreamObject *self, PyObject *iterable)
+WritePipe_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+    PyObject *iterable =
+        fl_args_one(self->loop->state, "writelines", FL_PARAM(list_of_data), args, nargs, kwnames);
+    PyObject *empty = iterable == NULL ? NULL : PyBytes_FromStringAndSize(NULL, 0);
     PyObject *joined = empty == NULL ? NULL : PyObject_CallMethod(empty, "join", "O", iterable);
     Py_XDECREF(empty);
-    PyObject *result = joined == NULL ? NULL : WritePipe_write(self, joined);
+    PyObject *result = joined == NULL ? NULL : write_pipe_write(self, joined);
     Py_XDECREF(joined);
     return result;
 }
@@ -327,14 +341,14 @@ WritePipe_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef read_pipe_methods[] = {
-    {"set_protocol", (PyCFunction)Pipe_set_protocol, METH_O, set_protocol_doc},
+    {"set_protocol", FL_FASTCALL(Pipe_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {NULL},
 };
 
 static PyMethodDef write_pipe_methods[] = {
-    {"set_protocol", (PyCFunction)Pipe_set_protocol, METH_O, set_protocol_doc},
-    {"write", (PyCFunction)WritePipe_write, METH_O, write_doc},
-    {"writelines", (PyCFunction)WritePipe_writelines, METH_O, writelines_doc},
+    {"set_protocol", FL_FASTCALL(Pipe_set_protocol), FL_KEYWORDS, set_protocol_doc},
+    {"write", FL_FASTCALL(WritePipe_write), FL_KEYWORDS, write_doc},
+    {"writelines", FL_FASTCALL(WritePipe_writelines), FL_KEYWORDS, writelines_doc},
     {"write_eof", (PyCFunction)WritePipe_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", WritePipe_can_write_eof, METH_NOARGS, can_write_eof_doc},
     {NULL},
@@ -347,22 +361,22 @@ Pipe_repr(StreamObject *self)
 {
     const char *status = self->io.fd < 0 ? " closed" : self->io.closing ? " closing" : "";
     if (self->loop->closed || self->io.fd < 0) {
-        return PyUnicode_FromFormat("<%s%s fd=%d %s>", Py_TYPE(self)->tp_name, status, self->io.fd,
+        return PyUnicode_FromFormat("<%s%s fd=%d %s>", Py_TYPE(self)->tp_name, status, self->number,
                                     self->io.fd < 0 ? "closed" : "open");
     }
     bool writes = self->io.ops == &write_pipe_ops.base.io;
     unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
     const char *polling = watched ? "polling" : "idle";
     return writes ? PyUnicode_FromFormat("<%s%s fd=%d %s bufsize=%zu>", Py_TYPE(self)->tp_name,
-                                         status, self->io.fd, polling, self->outbox.size)
+                                         status, self->number, polling, self->outbox.size)
                   : PyUnicode_FromFormat("<%s%s fd=%d %s>", Py_TYPE(self)->tp_name, status,
-                                         self->io.fd, polling);
+                                         self->number, polling);
 }
 
 static PyObject *
 Pipe_get_pipe(StreamObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->file);
+    return fl_or_none(self->lost ? NULL : self->file);
 }
 
 /* Set to None, the transport has nothing to close any more. */
@@ -390,7 +404,8 @@ static PyGetSetDef pipe_getset[] = {
 
 static PyMemberDef pipe_members[] = {
     FL_TRANSPORT_OFFSETS,
-    {"_fileno", T_INT, offsetof(StreamObject, io.fd), READONLY, "The descriptor, or -1."},
+    {"_fileno", T_INT, offsetof(StreamObject, number), READONLY,
+     "The descriptor, also when it is closed."},
     {NULL},
 };
 

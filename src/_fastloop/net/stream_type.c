@@ -287,15 +287,16 @@ stream_data_length(PyObject *data)
 }
 
 PyDoc_STRVAR(write_doc,
-             "write($self, data, /)\n--\n\n"
+             "write($self, /, data)\n--\n\n"
              "Send data (bytes, bytearray or memoryview) without blocking.\n\n"
              "What one callback writes leaves together when it returns.  Raises TypeError for other\n"
              "types and RuntimeError after write_eof().");
 
 static PyObject *
-StreamTransport_write(StreamObject *self, PyObject *data)
+StreamTransport_write(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    Py_ssize_t len = stream_data_length(data);
+    PyObject *data = fl_args_one(self->loop->state, "write", FL_PARAM(data), args, nargs, kwnames);
+    Py_ssize_t len = data == NULL ? -1 : stream_data_length(data);
     if (len < 0 || stream_check_write(self, "write") < 0) {
         return NULL;
     }
@@ -311,14 +312,17 @@ StreamTransport_write(StreamObject *self, PyObject *data)
 }
 
 PyDoc_STRVAR(writelines_doc,
-             "writelines($self, list_of_data, /)\n--\n\n"
+             "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, as write() would one by one.");
 
 static PyObject *
-StreamTransport_writelines(StreamObject *self, PyObject *iterable)
+StreamTransport_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
 {
-    int wanted = stream_check_write(self, "writelines");
-    int given = wanted < 0 ? -1 : PyObject_IsTrue(iterable);
+    PyObject *iterable =
+        fl_args_one(self->loop->state, "writelines", FL_PARAM(list_of_data), args, nargs, kwnames);
+    bool wanted = iterable != NULL && stream_check_write(self, "writelines") > 0;
+    int given = wanted ? PyObject_IsTrue(iterable) : -1;
     if (given < 0) {
         return NULL;
     }
@@ -362,13 +366,16 @@ StreamTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ign
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have this protocol called from now on.");
 
 static PyObject *
-StreamTransport_set_protocol(StreamObject *self, PyObject *protocol)
+StreamTransport_set_protocol(StreamObject *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
 {
-    return stream_set_protocol(self, protocol) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *protocol =
+        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
+    return protocol == NULL || stream_set_protocol(self, protocol) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* -- for loop.sendfile() --------------------------------------------------------------------------- */
@@ -376,7 +383,7 @@ StreamTransport_set_protocol(StreamObject *self, PyObject *protocol)
 PyDoc_STRVAR(make_empty_waiter_doc,
              "_make_empty_waiter($self, /)\n--\n\n"
              "Return a Future that is done when nothing is buffered; until _reset_empty_waiter() nothing\n"
-             "can be written.");
+             "can be written, and others may watch the descriptor.");
 
 static PyObject *
 StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignored))
@@ -394,6 +401,7 @@ StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignore
          fl_future_set_result((FutureObject *)self->empty_waiter, Py_None) < 0)) {
         return NULL;
     }
+    self->io.lent = true;
     return Py_NewRef(self->empty_waiter);
 }
 
@@ -404,15 +412,19 @@ static PyObject *
 StreamTransport_reset_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
     Py_CLEAR(self->empty_waiter);
+    self->io.lent = false;
+    if (!self->lost && fl_transport_rearm((TransportObject *)self) < 0) {
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
 static PyMethodDef stream_methods[] = {
-    {"write", (PyCFunction)StreamTransport_write, METH_O, write_doc},
-    {"writelines", (PyCFunction)StreamTransport_writelines, METH_O, writelines_doc},
+    {"write", FL_FASTCALL(StreamTransport_write), FL_KEYWORDS, write_doc},
+    {"writelines", FL_FASTCALL(StreamTransport_writelines), FL_KEYWORDS, writelines_doc},
     {"write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", StreamTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
-    {"set_protocol", (PyCFunction)StreamTransport_set_protocol, METH_O, set_protocol_doc},
+    {"set_protocol", FL_FASTCALL(StreamTransport_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {"_make_empty_waiter", (PyCFunction)StreamTransport_make_empty_waiter, METH_NOARGS,
      make_empty_waiter_doc},
     {"_reset_empty_waiter", (PyCFunction)StreamTransport_reset_empty_waiter, METH_NOARGS,
@@ -423,20 +435,9 @@ static PyMethodDef stream_methods[] = {
 /* -- attributes ------------------------------------------------------------------------------------ */
 
 static PyObject *
-StreamTransport_repr(StreamObject *self)
-{
-    unsigned watched = fl_io_watched(self->loop, &self->io);
-    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
-    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
-                                Py_TYPE(self)->tp_name, status, self->io.fd,
-                                watched & FL_READ ? "polling" : "idle",
-                                watched & FL_WRITE ? "polling" : "idle", self->outbox.size);
-}
-
-static PyObject *
 StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
 {
-    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sock = self->lost ? NULL : fl_transport_socket((TransportObject *)self);
     return sock == NULL && PyErr_Occurred() ? NULL : fl_or_none(sock);
 }
 
@@ -449,7 +450,8 @@ static PyGetSetDef stream_getset[] = {
 
 static PyMemberDef stream_members[] = {
     FL_TRANSPORT_OFFSETS,
-    {"_sock_fd", T_INT, offsetof(StreamObject, io.fd), READONLY, "The socket's descriptor, or -1."},
+    {"_sock_fd", T_INT, offsetof(StreamObject, number), READONLY,
+     "The socket's descriptor, also when it is closed."},
     {"_server", T_OBJECT, offsetof(StreamObject, server), READONLY,
      "The server that accepted the connection, or None."},
     {"_eof", T_BOOL, offsetof(StreamObject, eof), READONLY, "write_eof() was called."},
@@ -471,7 +473,7 @@ static PyType_Slot stream_slots[] = {
     {Py_tp_doc, (void *)StreamTransport_doc}, {Py_tp_new, StreamTransport_new},
     {Py_tp_init, fl_transport_init_nothing},  {Py_tp_dealloc, StreamTransport_dealloc},
     {Py_tp_finalize, fl_transport_finalize},  {Py_tp_traverse, fl_stream_traverse},
-    {Py_tp_clear, fl_stream_clear},           {Py_tp_repr, StreamTransport_repr},
+    {Py_tp_clear, fl_stream_clear},           {Py_tp_repr, fl_transport_repr},
     {Py_tp_methods, stream_methods},          {Py_tp_getset, stream_getset},
     {Py_tp_members, stream_members},          {0, NULL},
 };

@@ -112,7 +112,7 @@ fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_op
     self->loop = (LoopObject *)Py_NewRef(loop);
     self->io.ops = &ops->io;
     self->io.object = (PyObject *)self;
-    self->io.fd = fd;
+    self->io.fd = self->number = fd;
     self->protocol = Py_NewRef(protocol);
     self->high_water = FL_TRANSPORT_DEFAULT_HIGH;
     self->low_water = FL_TRANSPORT_DEFAULT_HIGH / 4;
@@ -176,10 +176,16 @@ fl_transport_make(TransportObject *self)
     int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
     Py_XDECREF(result);
     self->made = true;
-    if (rc == 0 && fl_transport_rearm(self) < 0) {
-        rc = fl_transport_fatal(self, "Fatal error: cannot watch the descriptor");
+    PyObject *leaving =
+        rc < 0 ? PyErr_GetRaisedException() : NULL; /* the rest is to be done all the same */
+    rc = fl_transport_rearm(self) < 0
+             ? fl_transport_fatal(self, "Fatal error: cannot watch the descriptor")
+             : 0;
+    rc = transport_complete_waiter(self) < 0 ? -1 : rc;
+    if (leaving != NULL) {
+        PyErr_SetRaisedException(leaving);
     }
-    return rc < 0 ? -1 : transport_complete_waiter(self);
+    return leaving != NULL ? -1 : rc;
 }
 
 /* The work of a FL_READY_TRANSPORT word: connection_made(), later connection_lost(). */
@@ -296,10 +302,8 @@ transport_close_file(TransportObject *self)
     int fd = self->io.fd;
     PyObject *file = self->file;
     self->io.fd = -1;
-    self->file = NULL;
     if (file != NULL) {
         PyObject *closed = PyObject_CallMethodNoArgs(file, self->loop->state->str_close);
-        Py_DECREF(file);
         Py_XDECREF(closed);
         return closed == NULL ? -1 : 0;
     }

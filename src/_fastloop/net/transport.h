@@ -27,7 +27,7 @@ typedef struct {
     PyObject *extra;     /* owned: the dict that asyncio.BaseTransport calls _extra; NULL: not asked for */ \
     LoopObject *loop;    /* owned; NULL before __init__() */                                       \
     fl_io io;            /* fd, and whether close() or abort() was called */                       \
-    PyObject *file;      /* owned: the socket or pipe object, or NULL: only the descriptor */      \
+    PyObject *file;      /* owned: the socket or pipe object, kept when closed; or NULL: nobody asked for it */ \
     PyObject *protocol;  /* owned; NULL after connection_lost() */                                 \
     PyObject *context;   /* owned: the contextvars that all calls into the protocol see */         \
     PyObject *waiter;    /* owned or NULL: the future to complete once connection_made() was called */ \
@@ -40,6 +40,7 @@ typedef struct {
     fl_inet local;       /* the own name, kept when the descriptor goes */                         \
     size_t high_water;   /* bytes: above, the protocol is told to pause; */                        \
     size_t low_water;    /* … at or below, to go on */                                             \
+    int number;          /* the descriptor, also when it is closed */                              \
     unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
     bool made;           /* connection_made() was called */                                        \
     bool lost;           /* connection_lost() was called */                                        \
@@ -151,6 +152,9 @@ PyObject *fl_transport_socket(TransportObject *self);
 
 /* asyncio's _extra, filled in with what is known lazily: borrowed, or NULL with an exception. */
 PyObject *fl_transport_extra(TransportObject *self);
+
+/* What repr() says about it: whether and what it reads and writes.  A new reference. */
+PyObject *fl_transport_repr(TransportObject *self);
 
 /* Before the descriptor goes: keep the names that are still to be had.  0 or -1. */
 int fl_transport_keep_names(TransportObject *self);

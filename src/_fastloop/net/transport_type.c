@@ -6,9 +6,6 @@
 
 #include <structmember.h>
 
-#define FL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-#define FL_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
-
 /* -- the socket and its names ---------------------------------------------------------------------- */
 
 PyObject *
@@ -68,6 +65,21 @@ name_from_inet(const fl_inet *inet)
     return fl_address_object((const struct sockaddr *)&inet->v6, inet->len);
 }
 
+/* A socket object for a transport whose socket is gone already. */
+static PyObject *
+closed_socket(TransportObject *self)
+{
+    int family = self->peer.len ? self->peer.family : AF_UNIX;
+    PyObject *sock = PyObject_CallFunction(self->loop->state->socket, "ii", family, SOCK_STREAM);
+    PyObject *done =
+        sock == NULL ? NULL : PyObject_CallMethodNoArgs(sock, self->loop->state->str_close);
+    if (done == NULL) {
+        Py_CLEAR(sock);
+    }
+    Py_XDECREF(done);
+    return sock;
+}
+
 /* What get_extra_info(key) of a socket is at this moment; NULL without an exception when it is not known. */
 static PyObject *
 transport_info(TransportObject *self, PyObject *key)
@@ -75,6 +87,9 @@ transport_info(TransportObject *self, PyObject *key)
     fl_state *state = self->loop->state;
     if (PyUnicode_Compare(key, state->str_socket) == 0) {
         PyObject *sock = fl_transport_socket(self);
+        if (sock == NULL && !PyErr_Occurred()) {
+            sock = self->file = closed_socket(self);
+        }
         return sock == NULL ? NULL : PyObject_CallOneArg(state->TransportSocket, sock);
     }
     if (PyUnicode_Compare(key, state->str_peername) == 0) {
@@ -394,6 +409,29 @@ PyMethodDef fl_flow_methods[] = {
 };
 
 /* -- attributes ------------------------------------------------------------------------------------ */
+
+PyObject *
+fl_transport_repr(TransportObject *self)
+{
+    PyObject *class = PyType_GetName(Py_TYPE(self));
+    if (class == NULL) {
+        return NULL;
+    }
+    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
+    PyObject *text;
+    if (self->lost || self->loop->closed) {
+        text = PyUnicode_FromFormat("<%U%s fd=%d>", class, status, self->number);
+    }
+    else {
+        unsigned watched = fl_io_watched(self->loop, &self->io);
+        text = PyUnicode_FromFormat(
+            "<%U%s fd=%d read=%s write=<%s, bufsize=%zu>>", class, status, self->number,
+            (watched & FL_READ) && !self->paused ? "polling" : "idle",
+            watched & FL_WRITE ? "polling" : "idle", fl_transport_ops_of(self)->unsent(self));
+    }
+    Py_DECREF(class);
+    return text;
+}
 
 static PyObject *
 Transport_get_loop(TransportObject *self, void *Py_UNUSED(closure))

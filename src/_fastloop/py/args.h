@@ -7,6 +7,10 @@
 
 #define FL_ARGS_MAX 8
 
+/* For PyMethodDef entries. */
+#define FL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define FL_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
+
 /* One parameter: the offset of its interned name in fl_state. */
 #define FL_PARAM(name) (offsetof(fl_state, str_##name))
 
