@@ -54,11 +54,16 @@ class SendfileMethods(CoreLoop):
 
     async def _sendfile_native(self, transport: Any, file: IO[bytes], offset: int, count: int | None) -> int:
         """sendfile(2) once everything written has gone."""
+        emptied = transport._make_empty_waiter()
         resume_reading = transport.is_reading()
         transport.pause_reading()
         try:
-            await transport._make_empty_waiter()
+            await emptied
             return await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
+        except (OSError, SendfileNotAvailableError) as exc:
+            if transport.is_closing() and not isinstance(exc, ConnectionError):
+                raise ConnectionError("Connection closed by peer") from exc
+            raise
         finally:
             transport._reset_empty_waiter()
             if resume_reading:
