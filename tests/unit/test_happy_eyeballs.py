@@ -156,7 +156,8 @@ def test_wait_for_the_slow_one(impl, loop, refused):
 
 
 @pytest.mark.parametrize("delay", [0, 0.01, FOREVER])
-def test_cancelled(loop, busy, delay):
+def test_cancelled(impl, loop, busy, delay):
+    asyncio_since(impl, 3, 12)
     resolve_to(loop, busy, busy)
     before = open_fds()
     attempts = 2 if delay < 1 else 1
