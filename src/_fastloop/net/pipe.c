@@ -359,18 +359,25 @@ static PyMethodDef write_pipe_methods[] = {
 static PyObject *
 Pipe_repr(StreamObject *self)
 {
-    const char *status = self->io.fd < 0 ? " closed" : self->io.closing ? " closing" : "";
-    if (self->loop->closed || self->io.fd < 0) {
-        return PyUnicode_FromFormat("<%s%s fd=%d %s>", Py_TYPE(self)->tp_name, status, self->number,
-                                    self->io.fd < 0 ? "closed" : "open");
+    PyObject *class = PyType_GetName(Py_TYPE(self));
+    if (class == NULL) {
+        return NULL;
     }
     bool writes = self->io.ops == &write_pipe_ops.base.io;
     unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
-    const char *polling = watched ? "polling" : "idle";
-    return writes ? PyUnicode_FromFormat("<%s%s fd=%d %s bufsize=%zu>", Py_TYPE(self)->tp_name,
-                                         status, self->number, polling, self->outbox.size)
-                  : PyUnicode_FromFormat("<%s%s fd=%d %s>", Py_TYPE(self)->tp_name, status,
-                                         self->number, polling);
+    bool gone = self->io.fd < 0, inert = gone || self->loop->closed;
+    const char *status = gone ? " closed" : self->io.closing ? " closing" : "";
+    const char *activity = gone                       ? "closed"
+                           : inert                    ? "open"
+                           : watched && !self->paused ? "polling"
+                                                      : "idle";
+    PyObject *text =
+        writes && !inert
+            ? PyUnicode_FromFormat("<%U%s fd=%d %s bufsize=%zu>", class, status, self->number,
+                                   activity, self->outbox.size)
+            : PyUnicode_FromFormat("<%U%s fd=%d %s>", class, status, self->number, activity);
+    Py_DECREF(class);
+    return text;
 }
 
 static PyObject *
