@@ -1,13 +1,12 @@
 """Makes the loop under test the loop that asyncio makes, and counts what the tests take of it.
 
-The count lives in shared memory, so that a loop made in a forked child is seen too. The ledger is for suites
-that start processes of other kinds: a file that gets a line, the type's name, for each loop made.
+The count lives in shared memory, so that a loop made in a forked child is seen too; for suites that start
+processes of other kinds there is a ledger.
 """
 
 import asyncio
 import importlib
 import mmap
-import os
 import struct
 
 under_test = None  # set by install()
@@ -16,11 +15,10 @@ under_test = None  # set by install()
 class UnderTest:
     """The loop, Task and Future under test; `used` says how often tests made or asked for one."""
 
-    def __init__(self, name, ledger):
+    def __init__(self, name):
         self.module = importlib.import_module(name)
         self.Loop = asyncio.SelectorEventLoop if name == "asyncio" else self.module.Loop
         self.Task, self.Future = self.module.Task, self.module.Future
-        self._ledger = ledger
         self._shared = mmap.mmap(-1, 8)
 
     @property
@@ -36,27 +34,25 @@ class UnderTest:
             if one is not None:
                 one.close()
         self.count()
-        loop = self.Loop()
-        self.enter(loop)
-        return loop
+        return self.Loop()
 
-    def enter(self, loop):
-        """Add a line to the ledger; whole lines even when many processes write."""
-        if self._ledger is not None:
-            with open(self._ledger, "ab", buffering=0) as file:
-                file.write(f"{type(loop).__module__}.{type(loop).__qualname__}{os.linesep}".encode())
 
-    def enter_strangers(self):
-        """From now on the ledger has each of asyncio's own loops too, if another is under test."""
-        base = asyncio.base_events.BaseEventLoop
+class Ledger:
+    """A file that gets a line "PACKAGE TYPE" for each loop made: by whomever, in whichever process."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def watch(self, package, base):
+        """From now on enter each loop made of `base`, the loop of that package, or of a subclass."""
         original = base.__init__
 
         def init(loop, *args, **kwargs):
-            self.enter(loop)
+            with open(self.path, "ab", buffering=0) as file:
+                file.write(f"{package} {type(loop).__module__}.{type(loop).__qualname__}\n".encode())
             original(loop, *args, **kwargs)
 
-        if not issubclass(self.Loop, base):
-            base.__init__ = init
+        base.__init__ = init
 
 
 class Counted:
@@ -93,9 +89,11 @@ class LoopClassStandIn:
 def install(name, ledger=None):
     """Force `name` ("asyncio" or "fastloop") on this process and return its UnderTest, also kept in under_test."""
     global under_test
-    under_test = UnderTest(name, ledger)
+    under_test = UnderTest(name)
     if ledger is not None:
-        under_test.enter_strangers()
+        Ledger(ledger).watch("asyncio", asyncio.base_events.BaseEventLoop)
+        if name != "asyncio":
+            Ledger(ledger).watch(name, under_test.Loop)
     policy = asyncio.unix_events._UnixDefaultEventLoopPolicy
     policy._loop_factory = staticmethod(under_test.new_loop)
     stand_in = LoopClassStandIn(under_test)

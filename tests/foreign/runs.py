@@ -20,6 +20,7 @@ import time
 AT_ONCE = 2
 TEST_TIMEOUT = 45  # seconds
 PART_TIMEOUT = 400  # seconds
+WIDTH = 33  # of a part's name
 COLUMNS = ("passed", "failed", "skipped", "not applicable", "excluded")
 
 
@@ -148,10 +149,10 @@ def read_log(log, results):
 
 def report_part(part):
     if part.absent:
-        print(f"{part.name:24} absent on this Python", flush=True)
+        print(f"{part.name:{WIDTH}} absent on this Python", flush=True)
         return
     counts = "".join(f"{part.count(outcome):>{len(outcome) + 2}}" for outcome in COLUMNS)
-    print(f"{part.name:24}{counts}{part.seconds:8.1f} s", flush=True)
+    print(f"{part.name:{WIDTH}}{counts}{part.seconds:8.1f} s", flush=True)
     if part.options.verbose:
         for name, (outcome, why) in sorted(part.results.items()):
             if outcome != "passed":
@@ -170,7 +171,9 @@ def report_failures(parts):
 
 def run_parts(parts):
     """Run them all, AT_ONCE side by side, and report. Returns the total of each outcome."""
-    print(f"{'':24}  {'  '.join(COLUMNS)}", flush=True)
+    # A parent in the background leaves it ignored, and what the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    print(f"{'':{WIDTH}}  {'  '.join(COLUMNS)}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         for part in pool.map(type(parts[0]).run, parts):
             report_part(part)

@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 import pathlib
-import signal
 import sys
 import traceback
 import unittest
@@ -118,7 +117,6 @@ def select(tests, orders, log):
 
 def main():
     name, orders = sys.argv[1], json.loads(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background leaves it ignored
     support.use_resources = ["network", "cpu", "walltime"]
     under_test = force.install(orders["loop"])
     module = importlib.import_module(PACKAGE + name)
