@@ -40,7 +40,7 @@ async def main():
     address = server.get_extra_info("sockname")
     client, questioner = await loop.create_datagram_endpoint(Questioner, remote_addr=address)
 
-    for question in b"stressed", b"", b"drawer":
+    for question in b"stressed", b"live", b"drawer":
         client.sendto(question)
         # A datagram may get lost, so a real program waits no longer than it must.
         async with asyncio.timeout(10):
