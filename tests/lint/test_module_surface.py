@@ -52,7 +52,8 @@ def test_only_the_init_function_is_exported():
 
 def test_the_module_has_types_and_each_has_methods():
     assert PUBLIC_TYPES
-    assert {name for name, value in PUBLIC_TYPES.items() if not public_members(value)} == set()
+    for value in PUBLIC_TYPES.values():
+        assert any(callable(member) for name, member in vars(value).items() if not name.startswith("__"))
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED))

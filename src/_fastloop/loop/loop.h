@@ -124,6 +124,9 @@ void fl_loop_drain_wake(LoopObject *loop);
 /* End a wait that is going on or about to begin.  Callable from any thread that holds the lock. */
 void fl_loop_wake(LoopObject *loop);
 
+/* In debug mode: warn when what item has done since `begin` (clock, nanoseconds) took long.  0 or -1. */
+int fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin);
+
 /* Run turns until stop() was called.  0, or -1 with the exception that ends run_forever(). */
 int fl_loop_run(LoopObject *loop);
 

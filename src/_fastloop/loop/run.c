@@ -191,11 +191,16 @@ loop_run_word(LoopObject *loop, uintptr_t word)
     return loop->state->run_ready[fl_ready_kind_of(word)](loop, fl_ready_item(word));
 }
 
-/* Log an item that took long: a task is named by itself, a handle as asyncio names it. */
-static int
-loop_log_slow(LoopObject *loop, PyObject *item, bool is_handle, double seconds)
+int
+fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin)
 {
     fl_state *state = loop->state;
+    double seconds = fl_clock_seconds(fl_clock_ns() - begin);
+    if (seconds < loop->slow_callback_duration) {
+        return 0;
+    }
+    bool is_handle =
+        Py_IS_TYPE(item, state->Handle_type) || Py_IS_TYPE(item, state->TimerHandle_type);
     PyObject *name = is_handle ? PyObject_CallOneArg(state->format_handle, item) : Py_NewRef(item);
     if (name == NULL) {
         return -1;
@@ -216,9 +221,8 @@ loop_run_word_debug(LoopObject *loop, uintptr_t word)
     Py_XSETREF(loop->current_handle, is_handle ? Py_NewRef(item) : NULL);
     int64_t begin = fl_clock_ns();
     int rc = loop_run_word(loop, word);
-    double seconds = fl_clock_seconds(fl_clock_ns() - begin);
-    if (rc == 0 && seconds >= loop->slow_callback_duration) {
-        rc = loop_log_slow(loop, item, is_handle, seconds);
+    if (rc == 0) {
+        rc = fl_loop_check_slow(loop, item, begin);
     }
     Py_CLEAR(loop->current_handle);
     if (is_handle) {

@@ -1,6 +1,7 @@
 /* Watching file descriptors. */
 #include "loop/watch.h"
 
+#include "base/clock.h"
 #include "loop/handle.h"
 #include "loop/io.h"
 #include "py/call.h"
@@ -416,7 +417,11 @@ static int
 watch_tell(LoopObject *loop, fl_io *io, unsigned ready)
 {
     PyObject *object = Py_NewRef(io->object);
+    int64_t begin = loop->debug ? fl_clock_ns() : 0;
     int rc = io->ops->ready(io, ready);
+    if (begin != 0 && rc == 0) {
+        rc = fl_loop_check_slow(loop, object, begin);
+    }
     Py_DECREF(object);
     return rc < 0 ? -1 : fl_io_flush(loop);
 }

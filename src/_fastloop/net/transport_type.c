@@ -356,7 +356,7 @@ Transport_get_write_buffer_limits(TransportObject *self, PyObject *Py_UNUSED(ign
 
 /* A watermark that was given, or the default.  0, or -1 with an exception. */
 static int
-watermark(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
+watermark_given(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
 {
     *value = fl_arg_given(given) ? PyNumber_AsSsize_t(given, NULL) : preset;
     return PyErr_Occurred() ? -1 : 0;
@@ -378,9 +378,9 @@ Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, 
     PyObject *given[2];
     Py_ssize_t high, low;
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
-        watermark(given[1], -1, &low) < 0 ||
-        watermark(given[0], fl_arg_given(given[1]) ? 4 * low : FL_TRANSPORT_DEFAULT_HIGH, &high) <
-            0) {
+        watermark_given(given[1], -1, &low) < 0 ||
+        watermark_given(given[0], fl_arg_given(given[1]) ? 4 * low : FL_TRANSPORT_DEFAULT_HIGH,
+                        &high) < 0) {
         return NULL;
     }
     if (!fl_arg_given(given[1])) {
