@@ -1,8 +1,9 @@
-"""A server of the loop under test, the protocols that it makes, and raw clients that connect to it."""
+"""Servers and datagram endpoints of the loop under test, their protocols, and the raw sockets at the other end."""
 
+import asyncio
 import socket
 
-from net import Notes, Recorder, run, run_until
+from net import Notes, Recorder, datagram_socket, run, run_until
 
 
 class Service:
@@ -63,3 +64,76 @@ class Service:
         for protocol in made:
             protocol.transport.abort()
         run_until(self.loop, lambda: all(protocol.lost for protocol in made))
+
+
+class Datagrams(Notes, asyncio.DatagramProtocol):
+    """Takes notes of what a datagram transport calls."""
+
+    def datagram_received(self, data, addr):
+        self.called("datagram_received", data, addr)
+
+    def error_received(self, exc):
+        self.called("error_received", exc)
+
+    @property
+    def datagrams(self):
+        """The datagrams received, in their order."""
+        return [args[0] for name, *args in self.calls if name == "datagram_received"]
+
+    @property
+    def errors(self):
+        return [args[0] for name, *args in self.calls if name == "error_received"]
+
+
+class Endpoints:
+    """Datagram endpoints and raw sockets of one test; end() leaves none of them open."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.protocols = []
+        self.sockets = []
+
+    def open(self, local_addr=None, remote_addr=None, on=None, **options):
+        """Return the protocol of a new endpoint, its `transport` among its attributes."""
+        protocol = Datagrams(**(on or {}))
+        creation = self.loop.create_datagram_endpoint(lambda: protocol, local_addr, remote_addr, **options)
+        transport, made = run(self.loop, creation)
+        assert made is protocol and protocol.transport is transport
+        self.protocols.append(protocol)
+        return protocol
+
+    def bound(self, **on):
+        """An endpoint that is bound to the loopback interface; `on` is what `net.Notes` takes."""
+        return self.open(("127.0.0.1", 0), on=on)
+
+    def connected(self, sock, **on):
+        """An endpoint that is connected to a raw socket, and has a name if it is an IP socket."""
+        local = ("127.0.0.1", 0) if sock.family == socket.AF_INET else None
+        return self.open(local, sock.getsockname(), on=on, family=sock.family)
+
+    def socket(self, family=socket.AF_INET, address=("127.0.0.1", 0)):
+        """A raw non-blocking socket."""
+        self.sockets.append(datagram_socket(family, address))
+        return self.sockets[-1]
+
+    def end(self):
+        for sock in self.sockets:
+            sock.close()
+        if self.loop.is_closed():
+            return
+        alive = [protocol for protocol in self.protocols if not protocol.lost and protocol.transport]
+        for protocol in alive:
+            protocol.transport.abort()
+        run_until(self.loop, lambda: all(protocol.lost for protocol in alive))
+
+
+def address_of(protocol):
+    """The name of an endpoint's socket."""
+    return protocol.transport.get_extra_info("sockname")
+
+
+def settle(loop):
+    """Run some turns of the loop, each with a poll."""
+    for _ in range(5):
+        loop.stop()
+        loop.run_forever()

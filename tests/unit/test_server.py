@@ -13,7 +13,7 @@ from asyncio import trsock
 
 import pytest
 from net import Recorder, at_end, receive, receive_exactly, run, run_until
-from serving import Service
+from serving import Service, settle
 
 SINCE_312 = sys.version_info >= (3, 12)
 SINCE_313 = sys.version_info >= (3, 13)
@@ -32,13 +32,6 @@ def has_client_methods(impl):
     """Skips the test where asyncio has no close_clients() yet."""
     if impl.name == "asyncio" and not SINCE_313:
         pytest.skip("asyncio has it from Python 3.13 on")
-
-
-def settle(loop):
-    """Run some turns of the loop, each with a poll."""
-    for _ in range(5):
-        loop.stop()
-        loop.run_forever()
 
 
 def is_done(loop, task):
