@@ -148,7 +148,6 @@
     X(BufferedProtocol, "asyncio.protocols", "BufferedProtocol")                                   \
     X(asyncio_Transport, "asyncio.transports", "Transport")                                        \
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                                \
-    X(asyncio_WriteTransport, "asyncio.transports", "WriteTransport")                              \
     X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")                        \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                                        \
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled")              \
@@ -166,6 +165,7 @@ typedef enum {
     FL_READY_WAKE,      /* what this Task waits for is done: step it with the outcome */
     FL_READY_DONE,      /* run the single done-callback of this Future */
     FL_READY_TRANSPORT, /* call connection_made() or connection_lost() of this transport's protocol */
+    FL_READY_IO,        /* tell this fl_io that its descriptor is ready */
     FL_READY_KINDS
 } fl_ready_kind;
 

@@ -4,6 +4,7 @@
 
 #include "api/methods.h"
 #include "loop/handle.h"
+#include "loop/io.h"
 #include "loop/watch.h"
 #include "py/call.h"
 #include "py/types.h"
@@ -138,7 +139,7 @@ loop_traverse_queues(LoopObject *self, visitproc visit, void *arg)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < fl_ring_len(&self->ready); i++) {
         uintptr_t word = fl_ring_at(&self->ready, i);
-        PyObject *item = fl_ready_item(word);
+        PyObject *item = fl_io_ready_object(word);
         rc = fl_ready_kind_of(word) == FL_READY_HANDLE ? fl_handle_visit_queued(item, visit, arg)
                                                        : visit(item, arg);
     }
@@ -269,6 +270,7 @@ static PyType_Spec base_loop_spec = {
 int
 fl_loop_setup_types(PyObject *module, fl_state *state)
 {
+    state->run_ready[FL_READY_IO] = fl_io_run_ready;
     PyMethodDef *const topics[] = {fl_lifecycle_methods, fl_schedule_methods, fl_task_methods,
                                    fl_watch_methods, fl_sock_methods};
     if (fl_add_type(module, &base_loop_spec, NULL, "BaseLoop", &state->BaseLoop_type) < 0) {

@@ -1,5 +1,58 @@
-/* Corked objects: what was written during a callback leaves when it returns. */
+/* Objects that deal with readiness themselves: telling them, and flushing what they wrote in a callback. */
 #include "loop/io.h"
+
+#include "base/clock.h"
+#include "loop/current.h"
+
+/* -- readiness ------------------------------------------------------------------------------------- */
+
+int
+fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
+{
+    PyObject *object = Py_NewRef(io->object);
+    int64_t begin = loop->debug ? fl_clock_ns() : 0;
+    int rc = io->ops->ready(io, ready);
+    if (begin != 0 && rc == 0) {
+        rc = fl_loop_check_slow(loop, object, begin);
+    }
+    Py_DECREF(object);
+    return rc < 0 ? -1 : fl_io_flush(loop);
+}
+
+int
+fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
+{
+    bool queued = io->due != 0;
+    io->due |= (uint8_t)ready;
+    if (queued) {
+        return 0;
+    }
+    uintptr_t word = (uintptr_t)io | FL_READY_IO;
+    if (fl_ring_push(&loop->ready, word) < 0) {
+        io->due = 0;
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(io->object);
+    return 0;
+}
+
+int
+fl_io_run_ready(LoopObject *loop, PyObject *item)
+{
+    fl_io *io = (fl_io *)item;
+    PyObject *object = io->object; /* its reference was the word's */
+    unsigned ready = io->due & fl_io_watched(loop, io);
+    io->due = 0;
+    int rc = ready == 0 ? 0 : fl_current_publish(loop, NULL);
+    if (ready != 0 && rc == 0) {
+        rc = io->ops->ready(io, ready);
+    }
+    Py_DECREF(object);
+    return rc;
+}
+
+/* -- corked ---------------------------------------------------------------------------------------- */
 
 void
 fl_io_cork(LoopObject *loop, fl_io *io)

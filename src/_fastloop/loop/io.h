@@ -19,6 +19,7 @@ struct fl_io {
     PyObject *object; /* what this is a part of; not owned */
     fl_list cork;     /* in loop->corked, when flush() is to be called */
     int fd;           /* -1 once given up */
+    uint8_t due;      /* FL_READ | FL_WRITE: what it is about to be told, by a FL_READY_IO word */
     bool closing;     /* others may watch the descriptor, from now on … */
     bool lent;        /* … or for a while */
 };
@@ -32,6 +33,22 @@ unsigned fl_io_watched(LoopObject *loop, const fl_io *io);
 
 /* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
 void fl_io_forget(LoopObject *loop, fl_io *io);
+
+/* Tell io that its descriptor is ready: at once, or behind what is queued already.  0, or -1 with an exception
+   that has to leave run_forever(). */
+int fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);
+int fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready);
+
+/* The work of a FL_READY_IO word, which carries io and owns a reference to its object. */
+int fl_io_run_ready(LoopObject *loop, PyObject *word_item);
+
+/* The object of which a ready word owns a reference. */
+static inline PyObject *
+fl_io_ready_object(uintptr_t word)
+{
+    PyObject *item = fl_ready_item(word);
+    return fl_ready_kind_of(word) == FL_READY_IO ? ((fl_io *)item)->object : item;
+}
 
 /* Have flush() called as soon as the running callback returns. */
 void fl_io_cork(LoopObject *loop, fl_io *io);

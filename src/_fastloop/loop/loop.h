@@ -18,6 +18,8 @@ typedef struct {
     uint8_t armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
                             descriptor was closed behind our back */
     uint8_t io_wanted; /* FL_READ | FL_WRITE: what io is told of; 0 without io */
+    uint16_t changed; /* loop->polls when the backend was last told something: an event that was taken
+                            from the kernel before is out of date */
     fl_io *io; /* who deals with readiness itself, or NULL; its object is owned.  Then there are
                             no targets */
     PyObject *target[2]; /* owned: whom readiness concerns, [0] reading and [1] writing: a Handle to run
@@ -54,6 +56,7 @@ struct fl_loop {
     bool sleeping;  /* in a wait that may block, and nobody has written to wake_fd yet */
     int64_t polled; /* clock at the last poll, nanoseconds */
     int unpolled;   /* turns since then */
+    uint16_t polls; /* how many there were, modulo 65536 */
 
     fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
     char *scratch;  /* FL_SCRATCH bytes for one system call's data, or NULL: not needed yet */

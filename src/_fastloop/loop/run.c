@@ -138,6 +138,7 @@ loop_poll(LoopObject *loop, int64_t timeout)
         timeout = 0; /* a signal handler scheduled something */
     }
     fl_backend *backend = loop->backend;
+    loop->polls++;
     int n = timeout == 0 ? backend->ops->wait(backend, events, EVENTS_PER_POLL, 0)
                          : loop_wait_blocking(loop, events, timeout);
     if (n == -EINTR) {
@@ -216,7 +217,7 @@ fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin)
 static int
 loop_run_word_debug(LoopObject *loop, uintptr_t word)
 {
-    PyObject *item = Py_NewRef(fl_ready_item(word));
+    PyObject *item = Py_NewRef(fl_io_ready_object(word));
     bool is_handle = fl_ready_kind_of(word) == FL_READY_HANDLE;
     Py_XSETREF(loop->current_handle, is_handle ? Py_NewRef(item) : NULL);
     int64_t begin = fl_clock_ns();
@@ -306,7 +307,7 @@ loop_drop_ready(LoopObject *loop)
             fl_handle_release((HandleObject *)fl_ready_item(word));
         }
         else {
-            Py_DECREF(fl_ready_item(word));
+            Py_DECREF(fl_io_ready_object(word));
         }
     }
 }

@@ -72,6 +72,7 @@ watch_arm(LoopObject *loop, int fd, unsigned wanted)
         return fl_raise_errno(rc);
     }
     watch->armed = (uint8_t)wanted;
+    watch->changed = loop->polls;
     return 0;
 }
 
@@ -87,6 +88,7 @@ watch_disarm(LoopObject *loop, int fd, unsigned wanted)
         loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     }
     watch->armed = (uint8_t)wanted;
+    watch->changed = loop->polls;
 }
 
 /* -- objects that deal with readiness themselves --------------------------------------------------- */
@@ -401,6 +403,9 @@ static int
 watch_ignore(LoopObject *loop, const fl_event *event)
 {
     fl_watch *watch = watch_get(loop, event->fd);
+    if (watch != NULL && watch->changed == loop->polls) {
+        return 0; /* it was true when the kernel said so */
+    }
     if (watch == NULL || watch->armed == 0) {
         int forgotten = loop->backend->ops->forget(loop->backend, event->fd);
         return forgotten < 0 ? watch_rebuild(loop, event->fd) : 0;
@@ -412,22 +417,9 @@ watch_ignore(LoopObject *loop, const fl_event *event)
     return 0;
 }
 
-/* Input and output in a straight line: no Handle, no turn in between. */
+/* One event; what is queued before it comes first. */
 static int
-watch_tell(LoopObject *loop, fl_io *io, unsigned ready)
-{
-    PyObject *object = Py_NewRef(io->object);
-    int64_t begin = loop->debug ? fl_clock_ns() : 0;
-    int rc = io->ops->ready(io, ready);
-    if (begin != 0 && rc == 0) {
-        rc = fl_loop_check_slow(loop, object, begin);
-    }
-    Py_DECREF(object);
-    return rc < 0 ? -1 : fl_io_flush(loop);
-}
-
-static int
-watch_event(LoopObject *loop, const fl_event *event)
+watch_event(LoopObject *loop, const fl_event *event, bool queued)
 {
     fl_watch *watch = watch_get(loop, event->fd);
     bool current = watch != NULL && watch->generation == event->generation;
@@ -436,7 +428,8 @@ watch_event(LoopObject *loop, const fl_event *event)
         return watch_ignore(loop, event);
     }
     if (watch->io != NULL) {
-        return watch_tell(loop, watch->io, wanted);
+        return queued ? fl_io_tell_later(loop, watch->io, wanted)
+                      : fl_io_tell(loop, watch->io, wanted);
     }
     if ((wanted & FL_READ) && watch_fire(loop, event->fd, FL_READING) < 0) {
         return -1;
@@ -452,11 +445,12 @@ int
 fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
 {
     fl_backend *backend = loop->backend; /* a new one reports again what is still ready */
+    bool queued = fl_ring_len(&loop->ready) > 0;
     for (int i = 0; i < n && loop->backend == backend; i++) {
         if (events[i].generation == FL_WAKE_GENERATION) {
             fl_loop_drain_wake(loop);
         }
-        else if (watch_event(loop, &events[i]) < 0) {
+        else if (watch_event(loop, &events[i], queued) < 0) {
             return -1;
         }
     }

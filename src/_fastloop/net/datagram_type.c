@@ -297,6 +297,12 @@ int
 fl_datagram_setup_types(PyObject *module, fl_state *state)
 {
     PyMethodDef *const topics[] = {fl_transport_methods, fl_reading_methods, fl_flow_methods, NULL};
-    return fl_transport_add_type(module, &datagram_spec, state->asyncio_DatagramTransport,
-                                 "DatagramTransport", &state->DatagramTransport_type, topics);
+    PyObject *bases = PyTuple_Pack(2, state->asyncio_Transport, state->asyncio_DatagramTransport);
+    if (bases == NULL) {
+        return -1;
+    }
+    int rc = fl_transport_add_type(module, &datagram_spec, bases, "DatagramTransport",
+                                   &state->DatagramTransport_type, topics);
+    Py_DECREF(bases);
+    return rc;
 }

@@ -464,7 +464,7 @@ fl_pipe_setup_types(PyObject *module, fl_state *state)
                               "ReadPipeTransport", &state->ReadPipeTransport_type, read_topics) < 0) {
         return -1;
     }
-    return fl_transport_add_type(module, &write_pipe_spec, state->asyncio_WriteTransport,
+    return fl_transport_add_type(module, &write_pipe_spec, state->asyncio_Transport,
                                  "WritePipeTransport", &state->WritePipeTransport_type,
                                  write_topics);
 }

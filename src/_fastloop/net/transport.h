@@ -142,7 +142,7 @@ extern PyMethodDef fl_transport_methods[], fl_reading_methods[], fl_flow_methods
 /* tp_init: everything was done by tp_new. */
 int fl_transport_init_nothing(PyObject *self, PyObject *args, PyObject *kwargs);
 
-/* Make a type that derives from one of asyncio's, with the attributes of every transport and the methods of
+/* Make a type that derives from one of asyncio's (or a tuple of them), with the attributes of every transport and the methods of
    `topics` (which ends with NULL), keep it in *slot and add it to the module.  0 or -1. */
 int fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, const char *name,
                           PyTypeObject **slot, PyMethodDef *const *topics);

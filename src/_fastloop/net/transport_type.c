@@ -511,7 +511,8 @@ type_add(PyTypeObject *type, const char *name, PyObject *descriptor)
 static int
 transport_check_base(PyObject *base)
 {
-    if (((PyTypeObject *)base)->tp_basicsize == (Py_ssize_t)offsetof(TransportObject, loop)) {
+    PyObject *first = PyTuple_Check(base) ? PyTuple_GET_ITEM(base, 0) : base;
+    if (((PyTypeObject *)first)->tp_basicsize == (Py_ssize_t)offsetof(TransportObject, loop)) {
         return 0;
     }
     PyErr_Format(PyExc_ImportError, "%R has an unknown layout", base);
@@ -522,8 +523,7 @@ int
 fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, const char *name,
                       PyTypeObject **slot, PyMethodDef *const *topics)
 {
-    if (transport_check_base(base) < 0 ||
-        fl_add_type(module, spec, (PyTypeObject *)base, name, slot) < 0) {
+    if (transport_check_base(base) < 0 || fl_add_type(module, spec, base, name, slot) < 0) {
         return -1;
     }
     for (; *topics != NULL; topics++) {

@@ -529,5 +529,6 @@ int
 fl_task_setup_types(PyObject *module, fl_state *state)
 {
     fl_step_setup(state);
-    return fl_add_type(module, &task_spec, state->Future_type, "Task", &state->Task_type);
+    return fl_add_type(module, &task_spec, (PyObject *)state->Future_type, "Task",
+                       &state->Task_type);
 }
