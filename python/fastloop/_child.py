@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import warnings
+import weakref
 from asyncio.log import logger
 from collections.abc import Callable
 
@@ -65,14 +66,18 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             bufsize=bufsize,
             **kwargs,
         )
-        self._closed = False
         self._proc = proc
         self._pid = proc.pid
         self._extra["subprocess"] = proc  # type: ignore[attr-defined]
+        try:
+            self._watch()
+        except BaseException:
+            self._undo_start()
+            raise
+        self._closed = False
         if loop._debug:
             program = args if isinstance(args, (bytes, str)) else args[0]
             logger.debug("process %r created: pid %s", program, self._pid)
-        self._watch()
 
     def __repr__(self) -> str:
         parts = [self.__class__.__name__]
@@ -226,14 +231,18 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             CoreLoop.add_reader(loop, self._pidfd, self._child_exited)
         except (AttributeError, OSError):
             self._close_pidfd()
-            thread = threading.Thread(
-                target=_wait_in_thread,
-                args=(loop, self._pid, self._child_exited),
-                name=f"fastloop-waitpid-{self._pid}",
-                daemon=True,
-            )
-            thread.start()
+            name = f"fastloop-waitpid-{self._pid}"
+            arguments = (loop, self._pid, weakref.ref(self))
+            threading.Thread(target=_wait_in_thread, args=arguments, name=name, daemon=True).start()
         loop._children.add(self)
+
+    def _undo_start(self) -> None:
+        """A child that cannot be watched must not run."""
+        self._proc.kill()
+        self._proc.wait()
+        for file in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
+            if file is not None:
+                file.close()
 
     def _child_exited(self) -> None:
         """Take the child's status and tell the protocol; nothing if the child has not exited after all."""
@@ -256,7 +265,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         except ChildProcessError:
             with proc._waitpid_lock:  # held by a thread that is in poll() or wait()
                 if proc.returncode is not None:
-                    return proc.returncode  # type: ignore[no-any-return]
+                    return proc.returncode
             logger.warning(
                 "child process pid %d exit status already read:  will report returncode %d",
                 proc.pid,
@@ -340,13 +349,15 @@ class _ReadEnd(_PipeEnd, asyncio.Protocol):
         self.proc._pipe_data_received(self.fd, data)
 
 
-def _wait_in_thread(loop: CoreLoop, pid: int, child_exited: Callable[[], None]) -> None:
+def _wait_in_thread(loop: CoreLoop, pid: int, reference: weakref.ref[SubprocessTransport]) -> None:
     """Wait until a child exits, without reaping it, and tell the loop."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
         pass  # reaped already
+    transport = reference()
     try:
-        loop.call_soon_threadsafe(child_exited)
+        if transport is not None:
+            loop.call_soon_threadsafe(transport._child_exited)
     except RuntimeError:
         logger.warning("Loop %r that handles pid %r is closed", loop, pid)

@@ -24,7 +24,7 @@ class SubprocessMethods(CoreLoop):
     def __init__(self) -> None:
         self._children: set[SubprocessTransport] = set()  # those whose exit the loop has not seen
 
-    async def subprocess_shell(  # type: ignore[override]
+    async def subprocess_shell(
         self,
         protocol_factory: Callable[[], _Protocol],
         cmd: bytes | str,
@@ -45,7 +45,7 @@ class SubprocessMethods(CoreLoop):
         Arguments and errors are those of subprocess_exec(), and cmd must be bytes or str.
         """
         if not isinstance(cmd, (bytes, str)):
-            raise ValueError("cmd must be a string")
+            raise ValueError("cmd must be a string")  # noqa: TRY004  (as asyncio does)
         if universal_newlines:
             raise ValueError("universal_newlines must be False")
         if not shell:
@@ -61,7 +61,7 @@ class SubprocessMethods(CoreLoop):
             logger.info("%s: %r", started, transport)
         return transport, protocol
 
-    async def subprocess_exec(  # type: ignore[override]
+    async def subprocess_exec(
         self,
         protocol_factory: Callable[[], _Protocol],
         program: Any,
