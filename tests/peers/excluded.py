@@ -1,9 +1,22 @@
-"""What is left out of other people's suites, and why: for each suite a list of (pattern on the test's id, reason)."""
+"""What is left out of other people's suites, and why: for each suite a list of (pattern on the test's id, reason).
+
+Each was run on asyncio too, and fails there, unless the reason says that the test looks into private parts.
+"""
 
 import fnmatch
+import sys
 
 _LIBUV = "looks into libuv, which fastloop does not have"
 _UVLOOP_SOURCE = "about uvloop's own sources"
+_HOOK = "needs a hook that uvloop has for its tests"
+_PRIVATE = "reads loop._closed, a private name"
+_TLS = "asyncio's own TLS code, which fastloop uses for the time being, fails it"
+_DUCK = "a protocol with get_buffer() is only buffered if it is an asyncio.BufferedProtocol"
+_OWNED = "asyncio does not keep a socket open that is closed while the loop waits for it"
+_PSEUDO = "asyncio gives a TransportSocket, which has another repr()"
+_REUSE = "asyncio has no argument reuse_address since 3.11"
+_WRITER = "asyncio calls pause_writing() and resume_writing() in the context of whoever writes"
+_POPEN = "mocks os while it imports uvloop, and counts the descriptors that uvloop opens for a child"
 
 EXCLUDED = {
     "uvloop": [
@@ -12,9 +25,58 @@ EXCLUDED = {
         ("tests/test_cython.py", "calls a hook inside uvloop's compiled code"),
         ("tests/test_sourcecode.py", _UVLOOP_SOURCE),
         ("tests/test_testbase.py", _UVLOOP_SOURCE),
+        ("*::test_close", _PRIVATE),
+        (
+            "*::TestBaseUV::test_thread_name_prefix_in_default_executor",
+            "asyncio calls the threads asyncio_N, and not after the package",
+        ),
+        ("*::Test_UV_Context::test_create_connection_protocol", _WRITER),
+        ("*::Test_UV_Context::test_create_ssl_server_connection_protocol", _TLS),
+        ("*::Test_UV_Context::test_create_ssl_server_manual_connection_lost", _TLS),
+        ("*::Test_UV_Process::test_process_double_close", _POPEN),
+        ("*::Test_UV_Process_Delayed::test_process_delayed_stdio__paused__*", _HOOK),
+        ("*::test_uvloop_run_2", "uvloop.run() refuses loops of other packages, asyncio.run() does not"),
+        ("*::test_signals_no_SIGCHLD", "asyncio lets SIGCHLD have a handler"),
+        ("*::TestUVSockets::test_pseudosocket", _PSEUDO),
+        ("*::TestUVSockets::test_socket_close_loop_and_close", _OWNED),
+        ("*::TestUVSockets::test_socket_connect_and_close", _OWNED),
+        ("*::TestUVSockets::test_socket_recv_and_close", _OWNED),
+        ("*::TestUVSockets::test_socket_recv_into_and_close", _OWNED),
+        (
+            "*::TestUVSockets::test_socket_sync_remove",
+            "reads loop._get_backend_id(), libuv's epoll descriptor",
+        ),
+        ("*::Test_UV_TCP::test_create_server_buffered_[12]", _DUCK),
+        (
+            "*::Test_UV_TCP::test_tcp_handle_abort_in_connection_made",
+            "asyncio's get_extra_info('socket') is not None after abort()",
+        ),
+        ("*::Test_UV_TCPSSL::test_bpo_39951_discard_trailing_data", _TLS),
+        ("*::Test_UV_TCPSSL::test_first_data_after_wakeup", _TLS),
+        (
+            "*::Test_UV_TCPSSL::test_flush_before_shutdown",
+            "reads uvloop's own SSLProtocol out of the transport",
+        ),
+        ("*::Test_UV_TCPSSL::test_shutdown_timeout_handler_not_set", _TLS),
+        ("*::Test_UV_TCPSSL::test_shutdown_while_pause_reading", _TLS),
+        ("*::Test_UV_TCPSSL::test_start_tls_client_buf_proto_1", _DUCK),
+        ("*::Test_UV_UDP::test_create_datagram_endpoint_reuse_address_*", _REUSE),
+        ("*::Test_UV_UDP::test_create_datagram_endpoint_wrong_sock", "asyncio says it in other words"),
+        ("*::Test_UV_UDP::test_udp_sendto_dns", "asyncio's sendto() looks names up, and blocks"),
+        ("*::Test_UV_Unix::test_epollhup", _DUCK),
     ],
-    "uvicorn": [],
+    "uvicorn": [
+        ("tests/benchmarks/*", "times uvicorn, with a plugin of its own"),
+        ("*::test_loop_auto", "wants asyncio's own loop, by the name of its module"),
+    ],
 }
+if sys.version_info < (3, 14):
+    EXCLUDED["uvloop"] += [
+        (
+            "*::test_loop_create_task_eager_start",
+            "asyncio's loop.create_task() has no eager_start on this Python",
+        ),
+    ]
 
 
 def reason_to_exclude(suite, name):
