@@ -1,6 +1,7 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
+#include "loop/handle.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -56,6 +57,22 @@ datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
     Py_DECREF(data);
     Py_DECREF(address);
     return datagram_called(self, name, result);
+}
+
+/* Have it delivered in the next turn, after an exception that ends this run; both are taken.  0 or -1. */
+static int
+datagram_deliver_later(DatagramObject *self, PyObject *data, PyObject *address)
+{
+    LoopObject *loop = self->loop;
+    PyObject *args[] = {data, address};
+    PyObject *callback = PyObject_GetAttr(self->protocol, loop->state->str_datagram_received);
+    HandleObject *handle = callback == NULL ? NULL
+                                            : fl_handle_new(loop, loop->state->Handle_type,
+                                                            callback, args, 2, self->context);
+    Py_XDECREF(callback);
+    Py_DECREF(data);
+    Py_DECREF(address);
+    return handle == NULL ? -1 : fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE);
 }
 
 /* -- addresses ------------------------------------------------------------------------------------- */
@@ -174,16 +191,25 @@ fl_datagram_read(DatagramObject *self)
     }
     int made = batch_objects(self, &batch, n, data, addresses);
     int rc = made < n ? fl_transport_report((TransportObject *)self, "Datagrams were lost") : 0;
+    PyObject *leaving = rc < 0 ? PyErr_GetRaisedException() : NULL;
     for (int i = 0; i < made; i++) {
-        if (rc == 0 && !self->io.closing) {
-            rc = datagram_deliver(self, data[i], addresses[i]);
-        }
-        else { /* closed by a callback: as if they had not arrived */
+        if (self->io.closing) { /* by a callback: as if it had not arrived */
             Py_DECREF(data[i]);
             Py_DECREF(addresses[i]);
         }
+        else if (leaving != NULL) {
+            if (datagram_deliver_later(self, data[i], addresses[i]) < 0) {
+                PyErr_WriteUnraisable((PyObject *)self);
+            }
+        }
+        else if (datagram_deliver(self, data[i], addresses[i]) < 0) {
+            leaving = PyErr_GetRaisedException();
+        }
     }
-    return rc;
+    if (leaving != NULL) {
+        PyErr_SetRaisedException(leaving);
+    }
+    return leaving != NULL ? -1 : 0;
 }
 
 /* -- sending --------------------------------------------------------------------------------------- */
@@ -359,7 +385,9 @@ int
 fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
 {
     fl_inet inet = {.len = 0};
-    bool simple = address == NULL || self->connected || address_inet(self, address, &inet);
+    address = address == NULL ? Py_None
+                              : address; /* the socket's own method says what is wrong with it */
+    bool simple = self->connected || address_inet(self, address, &inet);
     if (queue_make_room(self) < 0) {
         Py_DECREF(data);
         return -1;
