@@ -10,7 +10,7 @@ from asyncio.log import logger
 from itertools import zip_longest
 
 from . import _fastloop
-from ._resolve import ResolveMethods
+from ._resolve import ResolveMethods, literal_info
 from ._tls import check_tls_arguments, make_tls_transport
 
 TYPE_CHECKING = False
@@ -100,8 +100,10 @@ class ConnectMethods(ResolveMethods):
         all_errors: bool,
     ) -> socket.socket:
         """Return a socket connected to one of the addresses of (host, port)."""
-        infos = await self._resolve(address, details)
-        local_infos = None if local_addr is None else await self._resolve(local_addr, details)
+        infos = _literal_infos(address, details) or await self._look_up(address, details)
+        local_infos = None
+        if local_addr is not None:
+            local_infos = _literal_infos(local_addr, details) or await self._look_up(local_addr, details)
         if delay is not None and interleave is None:
             interleave = 1
         if interleave:
@@ -118,11 +120,13 @@ class ConnectMethods(ResolveMethods):
         finally:
             failures.clear()  # the failures' tracebacks refer to frames that refer to this list
 
-    async def _resolve(
+    async def _look_up(
         self, address: tuple[Any, ...], details: tuple[int, int, int]
     ) -> Sequence[AddressInfo]:
+        """What getaddrinfo() has for (host, port), which must not be nothing."""
+        host, port = address[:2]
         family, proto, flags = details
-        infos = await self._ensure_resolved(address, family=family, proto=proto, flags=flags)
+        infos = await self.getaddrinfo(host, port, family=family, type=_STREAM, proto=proto, flags=flags)
         if not infos:
             raise OSError("getaddrinfo() returned empty list")
         return infos
@@ -357,6 +361,13 @@ async def _await_pipe(waiter: asyncio.Future[Any], transport: asyncio.BaseTransp
     except BaseException:
         transport.close()
         raise
+
+
+def _literal_infos(address: tuple[Any, ...], details: tuple[int, int, int]) -> Sequence[AddressInfo]:
+    """The address itself if it is numeric: mostly it is, and awaits nothing."""
+    host, port, *rest = address
+    info = literal_info(host, port, details[0], _STREAM, details[1], *rest)
+    return [] if info is None else [info]
 
 
 def _bind(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     # Family, type, protocol, canonical name and address, as socket.getaddrinfo() returns them.
     AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
-_INET = socket.AF_INET
-_INET6 = socket.AF_INET6
+_INET, _INET6 = socket.AF_INET, socket.AF_INET6
+_TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 
 
 def literal_info(
@@ -26,12 +26,12 @@ def literal_info(
     As in asyncio only stream and datagram sockets are considered, and a host of None or an IPv6 host with
     a zone ("%eth0") is not.  Raises TypeError for a host that is neither str nor bytes.
     """
-    if host is None or proto not in (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+    if host is None or proto not in (0, _TCP, _UDP):
         return None
     if type == socket.SOCK_STREAM:
-        proto = socket.IPPROTO_TCP
+        proto = _TCP
     elif type == socket.SOCK_DGRAM:
-        proto = socket.IPPROTO_UDP
+        proto = _UDP
     else:
         return None
     if port is None or (isinstance(port, (str, bytes)) and not port):
