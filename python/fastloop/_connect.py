@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias, TypeVar
 
-    from ._resolve import AddressInfo
+    from ._resolve import _AddressInfo
 
     _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
     _Tls: TypeAlias = ssl_module.SSLContext | bool | None
@@ -122,7 +122,7 @@ class ConnectMethods(ResolveMethods):
 
     async def _look_up(
         self, address: tuple[Any, ...], details: tuple[int, int, int]
-    ) -> Sequence[AddressInfo]:
+    ) -> Sequence[_AddressInfo]:
         """What getaddrinfo() has for (host, port), which must not be nothing."""
         host, port = address[:2]
         family, proto, flags = details
@@ -133,8 +133,8 @@ class ConnectMethods(ResolveMethods):
 
     async def _connect_in_turn(
         self,
-        infos: Sequence[AddressInfo],
-        local_infos: Sequence[AddressInfo] | None,
+        infos: Sequence[_AddressInfo],
+        local_infos: Sequence[_AddressInfo] | None,
         failures: list[OSError],
     ) -> socket.socket | None:
         """Return a socket connected to the first address that can be reached, or None."""
@@ -147,8 +147,8 @@ class ConnectMethods(ResolveMethods):
 
     async def _connect_in_race(
         self,
-        infos: Sequence[AddressInfo],
-        local_infos: Sequence[AddressInfo] | None,
+        infos: Sequence[_AddressInfo],
+        local_infos: Sequence[_AddressInfo] | None,
         failures: list[OSError],
         delay: float,
     ) -> socket.socket | None:
@@ -197,7 +197,7 @@ class ConnectMethods(ResolveMethods):
             await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     async def _connect_address(
-        self, info: AddressInfo, local_infos: Sequence[AddressInfo] | None, failures: list[OSError]
+        self, info: _AddressInfo, local_infos: Sequence[_AddressInfo] | None, failures: list[OSError]
     ) -> socket.socket:
         """Return a socket connected to one address; the OSErrors on the way there join failures."""
         family, type_, proto, _, address = info
@@ -363,7 +363,7 @@ async def _await_pipe(waiter: asyncio.Future[Any], transport: asyncio.BaseTransp
         raise
 
 
-def _literal_infos(address: tuple[Any, ...], details: tuple[int, int, int]) -> Sequence[AddressInfo]:
+def _literal_infos(address: tuple[Any, ...], details: tuple[int, int, int]) -> Sequence[_AddressInfo]:
     """The address itself if it is numeric: mostly it is, and awaits nothing."""
     host, port, *rest = address
     info = literal_info(host, port, details[0], _STREAM, details[1], *rest)
@@ -371,7 +371,7 @@ def _literal_infos(address: tuple[Any, ...], details: tuple[int, int, int]) -> S
 
 
 def _bind(
-    sock: socket.socket, family: int, candidates: Sequence[AddressInfo], failures: list[OSError]
+    sock: socket.socket, family: int, candidates: Sequence[_AddressInfo], failures: list[OSError]
 ) -> None:
     """Bind a socket to the first local address of its family that can be had.
 
@@ -402,9 +402,9 @@ def _close_quietly(sock: socket.socket) -> None:
         pass
 
 
-def _interleave(infos: Sequence[AddressInfo], first_count: int) -> list[AddressInfo]:
+def _interleave(infos: Sequence[_AddressInfo], first_count: int) -> list[_AddressInfo]:
     """Order addresses so that their families take turns, after first_count of the first family."""
-    families: dict[int, list[AddressInfo]] = {}
+    families: dict[int, list[_AddressInfo]] = {}
     for info in infos:
         families.setdefault(info[0], []).append(info)
     groups = list(families.values())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from typing import Any, TypeAlias
 
     # Family, type, protocol, canonical name and address, as socket.getaddrinfo() returns them.
-    AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+    _AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
 _INET, _INET6 = socket.AF_INET, socket.AF_INET6
 _TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -20,7 +20,7 @@ _TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 
 def literal_info(
     host: Any, port: Any, family: int, type: int, proto: int, flowinfo: int = 0, scope_id: int = 0
-) -> AddressInfo | None:
+) -> _AddressInfo | None:
     """Return getaddrinfo()'s entry for a numeric host and port, or None where a look-up is needed.
 
     As in asyncio only stream and datagram sockets are considered, and a host of None or an IPv6 host with
@@ -66,7 +66,7 @@ class ResolveMethods(CoreLoop):
         type: int = socket.SOCK_STREAM,
         proto: int = 0,
         flags: int = 0,
-    ) -> Sequence[AddressInfo]:
+    ) -> Sequence[_AddressInfo]:
         """Return getaddrinfo()'s entries for (host, port), which IPv6's other two items may follow.
 
         A numeric address has one entry and is not looked up.  The list may be empty if getaddrinfo() is

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
-    from ._resolve import AddressInfo
+    from ._resolve import _AddressInfo
     from ._server import Server
 
     _ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
@@ -148,7 +148,7 @@ class ServerMethods(ResolveMethods):
 
     # -- addresses
 
-    async def _resolve_hosts(self, hosts: Any, port: Any, family: int, flags: int) -> list[AddressInfo]:
+    async def _resolve_hosts(self, hosts: Any, port: Any, family: int, flags: int) -> list[_AddressInfo]:
         """Return what getaddrinfo() says of one host or several, each address once."""
         if hosts == "":
             hosts = [None]
@@ -157,7 +157,7 @@ class ServerMethods(ResolveMethods):
         found = await asyncio.gather(*(self._resolve_host(host, port, family, flags) for host in hosts))
         return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
-    async def _resolve_host(self, host: Any, port: Any, family: int, flags: int) -> Sequence[AddressInfo]:
+    async def _resolve_host(self, host: Any, port: Any, family: int, flags: int) -> Sequence[_AddressInfo]:
         infos = await self._ensure_resolved((host, port), family=family, flags=flags)
         if not infos:
             raise OSError(f"getaddrinfo({host!r}) returned empty list")
@@ -165,7 +165,7 @@ class ServerMethods(ResolveMethods):
 
     def _bind_all(
         self,
-        infos: list[AddressInfo],
+        infos: list[_AddressInfo],
         reuse_address: bool,
         reuse_port: bool | None,
         keep_alive: bool | None,
