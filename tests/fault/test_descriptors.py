@@ -121,17 +121,16 @@ def test_no_descriptor_for_a_client(run_script):
 # Closed under the transport.
 
 
-def without_asyncio(impl):
+@pytest.fixture
+def close_number(impl):
+    """A function that closes the descriptor of a connection's transport by its number."""
     if impl.name == "asyncio":
         pytest.skip("asyncio's registrations and its own clean-up fail when the number is closed")
-
-
-def close_number(connection):
-    os.close(connection.transport.get_extra_info("socket").fileno())
+    return lambda connection: os.close(connection.transport.get_extra_info("socket").fileno())
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
-def test_write_to_a_closed_number(connection, turn, reported, size):
+def test_write_to_a_closed_number(connection, turn, reported, size, close_number):
     close_number(connection)
     connection.transport.write(bytes(size))
     connection.run_until_lost()
@@ -142,7 +141,7 @@ def test_write_to_a_closed_number(connection, turn, reported, size):
     assert at_end(connection.peer)
 
 
-def test_write_to_a_closed_number_in_a_callback(loop, connection, turn):
+def test_write_to_a_closed_number_in_a_callback(loop, connection, turn, close_number):
     close_number(connection)
     loop.call_soon(connection.transport.write, b"one")
     loop.call_soon(connection.transport.write, b"two")
@@ -151,9 +150,8 @@ def test_write_to_a_closed_number_in_a_callback(loop, connection, turn):
 
 
 @pytest.mark.parametrize("method", ["close", "abort"])
-def test_end_of_a_closed_number(impl, connection, turn, reported, method):
+def test_end_of_a_closed_number(connection, turn, reported, method, close_number):
     """The descriptor cannot be closed again, which is reported; connection_lost() comes all the same."""
-    without_asyncio(impl)
     close_number(connection)
     getattr(connection.transport, method)()
     for _ in range(3):
@@ -163,8 +161,7 @@ def test_end_of_a_closed_number(impl, connection, turn, reported, method):
     assert [context["exception"].errno for context in reported] in ([], [errno.EBADF])
 
 
-def test_pause_and_resume_of_a_closed_number(impl, connection, turn, reported):
-    without_asyncio(impl)
+def test_pause_and_resume_of_a_closed_number(connection, turn, reported, close_number):
     close_number(connection)
     connection.transport.pause_reading()
     turn()
@@ -179,8 +176,7 @@ def test_pause_and_resume_of_a_closed_number(impl, connection, turn, reported):
     assert connection.protocol.names.count("connection_lost") == 1
 
 
-def test_closed_number_with_data_that_waits(impl, connection, turn):
-    without_asyncio(impl)
+def test_closed_number_with_data_that_waits(connection, turn, close_number):
     connection.fill()
     close_number(connection)
     connection.transport.write(b"more")
@@ -190,7 +186,7 @@ def test_closed_number_with_data_that_waits(impl, connection, turn):
     assert connection.protocol.reason is None and connection.transport.get_write_buffer_size() == 0
 
 
-def test_other_connections_do_not_notice(connect, turn):
+def test_other_connections_do_not_notice(connect, turn, close_number):
     one, other = connect(), connect()
     close_number(one)
     one.transport.write(b"x")

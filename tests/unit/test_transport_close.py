@@ -121,10 +121,11 @@ def test_descriptor_is_open_during_connection_lost(loop, turn):
 
 
 def test_close_by_another_callback_of_the_turn(loop, connection, turn):
-    """What was ready before the poll runs before what the poll has found."""
+    """The event that has been polled already finds a closed transport."""
     connection.peer.send(b"x")
     loop.call_soon(connection.transport.close)
     assert ended(connection, turn)
+    assert connection.protocol.received == b""
 
 
 @pytest.mark.parametrize("method", ["close", "abort"])
