@@ -39,7 +39,7 @@ class Part:
     absent = False
 
     def command(self, orders):
-        """The child's command line. It has `orders` to follow: loop, log, done, only, match, timeout."""
+        """The child's command line. It has `orders` to follow: loop, log, done, only, match, excluded, timeout."""
         raise NotImplementedError
 
     def environment(self, orders):
@@ -56,7 +56,7 @@ class Part:
 
     def proves_nothing(self):
         """Whether the whole part ran and not one of its tests used what is under test."""
-        whole = self.options.match == "*" and not self.absent
+        whole = self.options.match == "*" and not self.options.excluded and not self.absent
         return whole and not (self.count("passed") or self.count("failed"))
 
     def run(self):
@@ -102,6 +102,7 @@ class Part:
                 "done": list(results),
                 "only": only,
                 "match": self.options.match,
+                "excluded": self.options.excluded,
                 "timeout": TEST_TIMEOUT,
             }
             with open(output, "wb") as file:
@@ -154,8 +155,9 @@ def report_part(part):
     counts = "".join(f"{part.count(outcome):>{len(outcome) + 2}}" for outcome in COLUMNS)
     print(f"{part.name:{WIDTH}}{counts}{part.seconds:8.1f} s", flush=True)
     if part.options.verbose:
+        expected = "failed" if part.options.excluded else "passed"
         for name, (outcome, why) in sorted(part.results.items()):
-            if outcome != "passed":
+            if outcome != expected:
                 print(f"    {outcome}: {name}{': ' + why if outcome in ('skipped', 'excluded') else ''}")
 
 
@@ -200,6 +202,10 @@ def add_common_arguments(parser, example):
         metavar="PATTERN",
         help=f"run the tests whose id, for example {example}, matches",
     )
+    parser.add_argument("--excluded", action="store_true", help="run what is excluded, and nothing else")
     parser.add_argument(
-        "-v", dest="verbose", action="store_true", help="name each test that did not pass, and why"
+        "-v",
+        dest="verbose",
+        action="store_true",
+        help="name each test that did not pass (or, if excluded, fail), and why",
     )

@@ -100,7 +100,6 @@ class TestFile(runs.Part):
     def environment(self, orders):
         setting = self.setting
         orders = dict(orders, name=self.name, suite=setting.suite, ledger=str(setting.ledger))
-        orders["excluded"] = self.options.excluded
         path = [HERE / "inject", HERE, HERE.parent / "foreign", setting.under_test]
         return dict(
             super().environment(orders),
@@ -162,7 +161,6 @@ def run_suite(suite, options):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     runs.add_common_arguments(parser, "tests/test_tcp.py::Class::test_name")
-    parser.add_argument("--excluded", action="store_true", help="run what is excluded, and nothing else")
     parser.add_argument("suite", nargs="+", choices=sorted(SUITES), metavar="SUITE")
     return parser.parse_args()
 

@@ -1,7 +1,8 @@
 """Runs one module of test.test_asyncio on the loop under test: child.py MODULE ORDERS
 
 ORDERS is a JSON object: loop, log (file to append results to), done (ids not to run again), only (ids, or null),
-match (pattern on the id), timeout (seconds a test may take). Each line of the log is a JSON object: {"start": id}
+match (pattern on the id), excluded (whether to run what is excluded, and nothing else), timeout (seconds a test
+may take). Each line of the log is a JSON object: {"start": id}
 or {"test": id, "outcome": ..., "why": ...}.
 """
 
@@ -109,10 +110,10 @@ def select(tests, orders, log):
         ):
             continue
         reason = reason_to_exclude(name)
-        if reason:
-            log.write(test=name, outcome="excluded", why=reason)
-        else:
+        if bool(reason) == orders["excluded"]:
             yield test
+        elif reason:
+            log.write(test=name, outcome="excluded", why=reason)
 
 
 def main():

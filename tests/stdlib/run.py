@@ -1,6 +1,6 @@
 """Runs the interpreter's own test.test_asyncio on fastloop: see README.md beside this file.
 
-python tests/stdlib/run.py [--loop asyncio|fastloop] [--module test_tasks ...] [-k PATTERN] [-v]
+python tests/stdlib/run.py [--loop asyncio|fastloop] [--module test_tasks ...] [--excluded] [-k PATTERN] [-v]
 """
 
 import argparse
