@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -53,7 +54,7 @@ class SocketMethods(ResolveMethods):
         """Send count bytes (None: all) of a file from offset on and return the number sent.
 
         sendfile(2) is used where the file allows it; else, unless fallback is false, the file is read in
-        the executor.  The file's position ends after the last byte sent.  Raises
+        the executor.  The file's position ends after the last byte sent, or at offset.  Raises
         SendfileNotAvailableError, and ValueError or TypeError for unusable arguments.
         """
         self._check_socket(sock)
@@ -71,23 +72,25 @@ class SocketMethods(ResolveMethods):
         """sendfile(2) until the file ends or count bytes are gone."""
         file_fd = _sendfile_descriptor(file)
         sent = 0
-        while count is None or sent < count:
-            chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
-            try:
-                n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
-            except (BlockingIOError, InterruptedError):
-                await self._sock_writable(sock)
-                continue
-            except OSError as exc:
-                _move_position(file_fd, offset, sent)
-                error = _sendfile_error(exc, sent)
-                if error is exc:
-                    raise
-                raise error from exc
-            if n == 0:
-                break
-            sent += n
-        _move_position(file_fd, offset, sent)
+        try:
+            while count is None or sent < count:
+                chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
+                try:
+                    n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
+                except (BlockingIOError, InterruptedError):
+                    await self._sock_writable(sock)
+                    continue
+                except OSError as exc:
+                    error = _sendfile_error(exc, sent)
+                    if error is exc:
+                        raise
+                    raise error from exc
+                if n == 0:
+                    break
+                sent += n
+        finally:
+            with contextlib.suppress(OSError):  # sendfile(2) has complained of it already
+                os.lseek(file_fd, offset + sent, os.SEEK_SET)
         return sent
 
     async def _sock_sendfile_fallback(
@@ -137,12 +140,6 @@ def _sendfile_descriptor(file: IO[bytes]) -> int:
     except (AttributeError, io.UnsupportedOperation, OSError) as exc:
         raise SendfileNotAvailableError("not a regular file") from exc
     return fd
-
-
-def _move_position(fd: int, offset: int, sent: int) -> None:
-    """Put the file's position after the last byte sent."""
-    if sent > 0:
-        os.lseek(fd, offset + sent, os.SEEK_SET)
 
 
 def _sendfile_error(exc: OSError, sent: int) -> Exception:

@@ -57,8 +57,11 @@ def test_no_fallback_is_needed_for_a_file(loop, tcp_pair, file):
 
 
 @pytest.mark.parametrize("offset", [len(DATA), len(DATA) + 1000])
-def test_offset_behind_the_end(loop, tcp_pair, file, offset):
+def test_offset_behind_the_end(impl, loop, tcp_pair, file, offset):
+    file.seek(77)
     assert send(loop, tcp_pair, file, offset) == (0, b"")
+    if impl.name == "fastloop" or sys.version_info >= (3, 14):
+        assert file.tell() == offset
 
 
 def test_empty_file(loop, tcp_pair, tmp_path):
