@@ -145,6 +145,39 @@ def test_streams(loop, listener):
     run(loop, main())
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_server_of_the_same_loop_accepts_meanwhile(loop, kind, tmp_path):
+    """Who connects to a server of his own loop finds that it has noticed, without waiting for it."""
+    accepted = []
+
+    def factory():
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main():
+        if kind == "tcp":
+            server = await loop.create_server(factory, "127.0.0.1", 0)
+            address = server.sockets[0].getsockname()
+        else:
+            server = await loop.create_unix_server(factory, tmp_path / "socket")
+        for _ in range(20):
+            if kind == "tcp":
+                transport, protocol = await loop.create_connection(Recorder, *address)
+            else:
+                transport, protocol = await loop.create_unix_connection(Recorder, tmp_path / "socket")
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert [each.names for each in accepted] == [["connection_made"]]
+            transport.close()
+            while not (protocol.lost and accepted[0].lost):
+                await asyncio.sleep(0)
+            accepted.clear()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+
+
 def test_debug_mode_logs_the_connection(loop, listener, caplog):
     loop.set_debug(True)
     with caplog.at_level(logging.DEBUG, logger="asyncio"):
