@@ -14,6 +14,7 @@ from asyncio.log import logger
 from collections.abc import Callable
 
 from ._core import CoreLoop
+from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
@@ -55,17 +56,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         self._pending_calls: list[tuple[Any, ...]] | None = []  # what waits for connection_made()
         self._pipes: dict[int, Any] = {fd: None for fd in range(3) if streams[fd] == subprocess.PIPE}
         self._finished = False
-        stdin, stdout, stderr = streams
-        proc = subprocess.Popen(
-            args,
-            shell=shell,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            universal_newlines=False,
-            bufsize=bufsize,
-            **kwargs,
-        )
+        proc = spawn(args, shell, streams, bufsize, kwargs)
         self._proc = proc
         self._pid = proc.pid
         self._extra["subprocess"] = proc  # type: ignore[attr-defined]
@@ -188,8 +179,18 @@ class SubprocessTransport(asyncio.SubprocessTransport):
 
         Returns after connection_made() was called.
         """
-        loop, proc = self._loop, self._proc
-        files = (proc.stdin, proc.stdout, proc.stderr)
+        loop = self._loop
+        if self._pipes:
+            await self._connect_files((self._proc.stdin, self._proc.stdout, self._proc.stderr))
+        pending, self._pending_calls = self._pending_calls, None
+        loop.call_soon(self._protocol.connection_made, self)
+        for call in pending or ():
+            loop.call_soon(*call)
+        await asyncio.sleep(0)  # these calls go first
+
+    async def _connect_files(self, files: tuple[Any, Any, Any]) -> None:
+        """Make transports of our ends of the pipes; close all of them on failure."""
+        loop = self._loop
         try:
             for fd, file in enumerate(files):
                 if file is not None:
@@ -201,11 +202,6 @@ class SubprocessTransport(asyncio.SubprocessTransport):
                 if file is not None and self._pipes[fd] is None:
                     file.close()
             raise
-        pending, self._pending_calls = self._pending_calls, None
-        loop.call_soon(self._protocol.connection_made, self)
-        for call in pending or ():
-            loop.call_soon(*call)
-        await asyncio.sleep(0)  # these calls go first
 
     def _call(self, callback: Callable[..., object], *args: Any) -> None:
         """Schedule a call of a protocol method, behind connection_made()."""

@@ -53,7 +53,8 @@ class SubprocessMethods(CoreLoop):
         _refuse_text(bufsize, text, encoding, errors)
         protocol = protocol_factory()
         started = f"run shell command {cmd!r}" if self._debug else ""
-        self._log_start(started, stdin, stdout, stderr)
+        if started:
+            self._log_start(started, stdin, stdout, stderr)
         transport = await self._make_subprocess_transport(
             protocol, cmd, True, stdin, stdout, stderr, bufsize, **kwargs
         )
@@ -90,7 +91,8 @@ class SubprocessMethods(CoreLoop):
         _refuse_text(bufsize, text, encoding, errors)
         protocol = protocol_factory()
         started = f"execute program {program!r}" if self._debug else ""
-        self._log_start(started, stdin, stdout, stderr)
+        if started:
+            self._log_start(started, stdin, stdout, stderr)
         transport = await self._make_subprocess_transport(
             protocol, (program, *args), False, stdin, stdout, stderr, bufsize, **kwargs
         )
@@ -133,9 +135,7 @@ class SubprocessMethods(CoreLoop):
             transport._loop_was_closed()
 
     def _log_start(self, started: str, *streams: Any) -> None:
-        """In debug mode: log what is about to be started, and with which streams."""
-        if not started:
-            return
+        """Log what is about to be started, and with which streams."""
         stdin, stdout, stderr = streams
         parts = [started]
         if stdin is not None:
