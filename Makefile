@@ -1,8 +1,9 @@
 # Needs CPython 3.11 or newer with its headers, a C compiler and make. Everything else goes into VENV,
 # which is brought up to date before each command.
 #
-#   make demo      the same asyncio program on asyncio and on fastloop, side by side
+#   make demo      the same asyncio program, and an aiohttp server, on asyncio and on fastloop, side by side
 #   make test      the tests            (one folder or test of them: make test TESTS=tests/unit)
+#   make peers     uvloop's and uvicorn's own tests, which it fetches, on fastloop
 #   make lint      style and types
 #   make format    bring the sources into the style
 #   make bench     the pytest-benchmark suites
@@ -18,13 +19,16 @@ SOURCES := $(shell find src python setup.py pyproject.toml -not -path '*/__pycac
 C_FILES := $(shell find src tests benchmarks -name '*.[ch]' -not -path '*/vendor/*')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format bench clean
+.PHONY: demo test peers lint format bench clean
 
 demo: $(VENV)/installed
 	$(RUN) benchmarks/demo.py
 
 test: $(VENV)/installed
 	$(RUN) -m pytest $(TESTS)
+
+peers: $(VENV)/installed
+	$(RUN) tests/peers/run.py uvloop uvicorn
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check
