@@ -13,6 +13,7 @@ from ._tls import make_tls_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from typing import Any
     import socket
     import ssl
     from collections.abc import Callable
@@ -143,7 +144,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
 
     # -- TLS
 
-    def _accept_tls(self, sock: socket.socket) -> None:
+    def _accept_tls(self, sock: socket.socket, address: Any) -> None:
         """Called for each accepted connection of a TLS server, in a context of its own."""
         try:
             protocol = self._protocol_factory()
@@ -155,6 +156,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
                 self._ssl_context,
                 waiter,
                 server_side=True,
+                extra=None if address is None else {"peername": address},
                 server=self,
                 handshake_timeout=self._ssl_handshake_timeout,
                 shutdown_timeout=self._ssl_shutdown_timeout,

@@ -34,6 +34,8 @@
 #define FL_STRINGS(X)                                                                              \
     X(__class__)                                                                                   \
     X(__name__)                                                                                    \
+    X(_decref_socketios)                                                                           \
+    X(_io_refs)                                                                                    \
     X(_asyncio_future_blocking)                                                                    \
     X(_loop)                                                                                       \
     X(_wakeup)                                                                                     \
@@ -53,6 +55,7 @@
     X(cancel)                                                                                      \
     X(close)                                                                                       \
     X(connect)                                                                                     \
+    X(connect_ex)                                                                                  \
     X(connection_lost)                                                                             \
     X(connection_made)                                                                             \
     X(context)                                                                                     \

@@ -56,6 +56,7 @@ struct fl_loop {
     bool sleeping;  /* in a wait that may block, and nobody has written to wake_fd yet */
     int64_t polled; /* clock at the last poll, nanoseconds */
     int unpolled;   /* turns since then */
+    bool poll_soon; /* the next turn polls */
     uint16_t polls; /* how many there were, modulo 65536 */
 
     fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
@@ -126,6 +127,14 @@ void fl_loop_drain_wake(LoopObject *loop);
 
 /* End a wait that is going on or about to begin.  Callable from any thread that holds the lock. */
 void fl_loop_wake(LoopObject *loop);
+
+/* The next turn polls, although there is work: something of this process may be ready by now, and asyncio, which
+   polls at every turn, would have noticed it. */
+static inline void
+fl_loop_poll_soon(LoopObject *loop)
+{
+    loop->poll_soon = true;
+}
 
 /* In debug mode: warn when what item has done since `begin` (clock, nanoseconds) took long.  0 or -1. */
 int fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin);

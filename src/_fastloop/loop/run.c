@@ -155,7 +155,7 @@ loop_poll(LoopObject *loop, int64_t timeout)
 static bool
 loop_poll_is_due(LoopObject *loop, int64_t wait, int64_t now)
 {
-    return wait != 0 || loop->stopping || ++loop->unpolled >= FL_POLL_TURNS ||
+    return wait != 0 || loop->stopping || loop->poll_soon || ++loop->unpolled >= FL_POLL_TURNS ||
            now - loop->polled >= FL_POLL_NS;
 }
 
@@ -180,6 +180,7 @@ loop_collect(LoopObject *loop)
         }
         loop->polled = now;
         loop->unpolled = 0;
+        loop->poll_soon = false;
     }
     return fl_timers_fire(loop, seconds);
 }
@@ -274,7 +275,7 @@ loop_leave(LoopObject *loop)
 int
 fl_loop_run(LoopObject *loop)
 {
-    loop->unpolled = FL_POLL_TURNS; /* a run begins with a poll, however short it is */
+    fl_loop_poll_soon(loop); /* a run begins with a poll, however short it is */
     do {
         if (loop_turn(loop) < 0) {
             return loop_leave(loop);

@@ -126,7 +126,8 @@ watch_claim(LoopObject *loop, int fd)
     if (watch->io == NULL) {
         return 0;
     }
-    if (watch->io->closing || watch->io->lent) {
+    bool sends = watch->io_wanted & FL_WRITE; /* it closes when that is done */
+    if ((watch->io->closing && !sends) || watch->io->lent) {
         watch_disarm(loop, fd, 0);
         Py_XDECREF(watch_evict(watch));
         return 0;
@@ -161,6 +162,9 @@ fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
     if (wanted == 0) {
         fl_io_forget(loop, io);
         return 0;
+    }
+    if (io->fd < 0) {
+        return fl_raise_errno(-EBADF);
     }
     if (fl_loop_check_closed(loop) < 0 ||
         (io->fd >= loop->watches_len && watches_grow(loop, io->fd) < 0)) {
@@ -362,20 +366,39 @@ watch_fire(LoopObject *loop, int fd, fl_direction direction)
     return fl_loop_push(loop, Py_NewRef(target), FL_READY_HANDLE);
 }
 
-/* A file that is not (or no more) the one watched under this number reports events: it was closed while
-   a duplicate of it lives on, so its registration cannot be named any more.  A new backend forgets it. */
+int
+fl_watch_wake(LoopObject *loop, int fd, fl_direction direction)
+{
+    fl_watch *watch = watch_get(loop, fd);
+    PyObject *target = watch == NULL ? NULL : watch->target[direction];
+    bool waits = target != NULL && Py_TYPE(target) != loop->state->Handle_type;
+    return waits ? watch_fire(loop, fd, direction) : 0;
+}
+
+/* A new backend that watches wake_fd, in place of the old one.  0, or -errno with the old one still there. */
 static int
-watch_rebuild(LoopObject *loop, int fd)
+backend_replace(LoopObject *loop)
 {
     fl_backend *fresh;
     int err = loop->backend->ops->open(&fresh);
     if (err < 0) {
-        return fl_raise_errno(err);
+        return err;
     }
     err = fresh->ops->arm(fresh, loop->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
+    if (err < 0) {
+        fresh->ops->close(fresh);
+        return err;
+    }
     loop->backend->ops->close(loop->backend);
     loop->backend = fresh;
-    for (int i = 0; i < loop->watches_len && err >= 0; i++) {
+    return 0;
+}
+
+/* Watch everything anew. */
+static void
+watches_rearm(LoopObject *loop)
+{
+    for (int i = 0; i < loop->watches_len; i++) {
         fl_watch *watch = &loop->watches[i];
         watch->armed = 0;
         Py_CLEAR(watch->owner);
@@ -383,9 +406,18 @@ watch_rebuild(LoopObject *loop, int fd)
             PyErr_Clear(); /* closed as well; removing it is its owner's business */
         }
     }
-    if (err < 0) {
-        return fl_raise_errno(err);
+}
+
+/* A file that is not (or no more) the one watched under this number reports events: it was closed while
+   a duplicate of it lives on, so its registration cannot be named any more.  A new backend forgets it. */
+static int
+watch_rebuild(LoopObject *loop, int fd)
+{
+    int err = backend_replace(loop);
+    if (err < 0) { /* no descriptor, no memory: the event comes again, and so does the attempt */
+        return 0;
     }
+    watches_rearm(loop);
     fl_watch *watch = watch_get(loop, fd);
     bool careless =
         watch != NULL && watch->fileobj != NULL; /* else a socket that was only received from */

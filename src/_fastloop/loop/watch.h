@@ -32,6 +32,10 @@ int fl_watch_wait(LoopObject *loop, int fd, fl_direction direction, PyObject *fu
 /* Future does not wait for fd any more, if it did. */
 void fl_watch_abandon(LoopObject *loop, int fd, fl_direction direction, PyObject *future);
 
+/* Complete the future that waits for fd, if there is one, though fd is not ready: it is about to be closed.
+   0, or -1 with an exception. */
+int fl_watch_wake(LoopObject *loop, int fd, fl_direction direction);
+
 /* Act on what the backend reported.  0, or -1 with an exception. */
 int fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);
 

@@ -89,7 +89,8 @@ item_host(PyObject *tuple)
 {
     PyObject *host = PyTuple_GET_ITEM(tuple, 0);
     bool plain = PyUnicode_CheckExact(host) && PyUnicode_IS_COMPACT_ASCII(host);
-    return plain ? (const char *)PyUnicode_1BYTE_DATA(host) : NULL;
+    const char *text = plain ? (const char *)PyUnicode_1BYTE_DATA(host) : NULL;
+    return text != NULL && strlen(text) == (size_t)PyUnicode_GET_LENGTH(host) ? text : NULL;
 }
 
 int

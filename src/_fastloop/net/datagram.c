@@ -1,7 +1,6 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
-#include "loop/handle.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -59,20 +58,65 @@ datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
     return datagram_called(self, name, result);
 }
 
-/* Have it delivered in the next turn, after an exception that ends this run; both are taken.  0 or -1. */
+/* Keep a datagram for later; both are taken.  0 or -1. */
 static int
-datagram_deliver_later(DatagramObject *self, PyObject *data, PyObject *address)
+datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
 {
-    LoopObject *loop = self->loop;
-    PyObject *args[] = {data, address};
-    PyObject *callback = PyObject_GetAttr(self->protocol, loop->state->str_datagram_received);
-    HandleObject *handle = callback == NULL ? NULL
-                                            : fl_handle_new(loop, loop->state->Handle_type,
-                                                            callback, args, 2, self->context);
-    Py_XDECREF(callback);
+    PyObject *pair = PyTuple_Pack(2, data, address);
     Py_DECREF(data);
     Py_DECREF(address);
-    return handle == NULL ? -1 : fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE);
+    if (pair != NULL && self->arrived == NULL) {
+        self->arrived = PyList_New(0);
+    }
+    int rc = pair == NULL || self->arrived == NULL ? -1 : PyList_Append(self->arrived, pair);
+    Py_XDECREF(pair);
+    return rc;
+}
+
+/* Deliver a datagram; or keep it, while reading is paused or an exception ends the run; or drop it, once a callback
+   has closed the transport.  Both are taken.  0, or -1 that has to leave. */
+static int
+datagram_dispose(DatagramObject *self, PyObject *data, PyObject *address, bool leaving)
+{
+    if (self->io.closing) {
+        Py_DECREF(data);
+        Py_DECREF(address);
+        return 0;
+    }
+    if (leaving || self->paused) {
+        return datagram_keep(self, data, address);
+    }
+    return datagram_deliver(self, data, address);
+}
+
+int
+fl_datagram_deliver_soon(TransportObject *transport)
+{
+    DatagramObject *self = (DatagramObject *)transport;
+    bool due = self->arrived != NULL && !self->paused && !self->io.closing;
+    return due ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
+}
+
+/* Deliver what was kept.  0, or -1 that has to leave. */
+static int
+datagram_deliver_kept(DatagramObject *self)
+{
+    PyObject *kept = self->arrived;
+    self->arrived = NULL;
+    PyObject *leaving = NULL;
+    for (Py_ssize_t i = 0; kept != NULL && i < PyList_GET_SIZE(kept); i++) {
+        PyObject *pair = PyList_GET_ITEM(kept, i);
+        PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+        if (datagram_dispose(self, data, address, leaving != NULL) < 0) {
+            fl_leaving_keep(&leaving);
+        }
+    }
+    Py_XDECREF(kept);
+    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
 }
 
 /* -- addresses ------------------------------------------------------------------------------------- */
@@ -115,17 +159,22 @@ address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
 
 /* -- receiving ------------------------------------------------------------------------------------- */
 
-/* For families whose addresses only Python's socket module knows, or whose datagrams may be long. */
+/* For families whose addresses only Python's socket module knows, or whose datagrams may be long: one of them.
+   1, 0 when there is none, or -1 that has to leave. */
 static int
-datagram_read_method(DatagramObject *self)
+datagram_read_one(DatagramObject *self)
 {
     PyObject *sock = fl_transport_socket((TransportObject *)self);
     PyObject *pair = sock == NULL ? NULL : PyObject_CallMethod(sock, "recvfrom", "i", 256 * 1024);
+    if (pair != NULL && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
+        PyErr_Format(PyExc_ValueError, "recvfrom() must return a pair, got %R", pair);
+        Py_CLEAR(pair);
+    }
     if (pair != NULL) {
         PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
         PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
         Py_DECREF(pair);
-        return datagram_deliver(self, data, address);
+        return datagram_deliver(self, data, address) < 0 ? -1 : 1;
     }
     if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
         PyErr_ExceptionMatches(PyExc_InterruptedError)) {
@@ -133,6 +182,16 @@ datagram_read_method(DatagramObject *self)
         return 0;
     }
     return datagram_method_failed(self, "Fatal read error on datagram transport");
+}
+
+static int
+datagram_read_each(DatagramObject *self)
+{
+    int more = 1;
+    for (int i = 0; i < FL_DATAGRAM_BATCH && more > 0 && !self->io.closing && !self->paused; i++) {
+        more = datagram_read_one(self);
+    }
+    return more < 0 ? -1 : 0;
 }
 
 /* One system call's worth. */
@@ -178,8 +237,11 @@ batch_objects(DatagramObject *self, fl_batch *batch, int n, PyObject **data, PyO
 int
 fl_datagram_read(DatagramObject *self)
 {
+    if (self->arrived != NULL) {
+        return datagram_deliver_kept(self);
+    }
     if (self->family != AF_INET && self->family != AF_INET6) {
-        return datagram_read_method(self);
+        return datagram_read_each(self);
     }
     fl_batch batch;
     PyObject *data[FL_DATAGRAM_BATCH], *addresses[FL_DATAGRAM_BATCH];
@@ -190,26 +252,19 @@ fl_datagram_read(DatagramObject *self)
         return n == -EAGAIN || n == -EINTR ? 0 : datagram_error(self, n);
     }
     int made = batch_objects(self, &batch, n, data, addresses);
-    int rc = made < n ? fl_transport_report((TransportObject *)self, "Datagrams were lost") : 0;
-    PyObject *leaving = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    PyObject *leaving = NULL;
+    if (made < n && fl_transport_report((TransportObject *)self, "Datagrams were lost") < 0) {
+        fl_leaving_keep(&leaving);
+    }
     for (int i = 0; i < made; i++) {
-        if (self->io.closing) { /* by a callback: as if it had not arrived */
-            Py_DECREF(data[i]);
-            Py_DECREF(addresses[i]);
-        }
-        else if (leaving != NULL) {
-            if (datagram_deliver_later(self, data[i], addresses[i]) < 0) {
-                PyErr_WriteUnraisable((PyObject *)self);
-            }
-        }
-        else if (datagram_deliver(self, data[i], addresses[i]) < 0) {
-            leaving = PyErr_GetRaisedException();
+        if (datagram_dispose(self, data[i], addresses[i], leaving != NULL) < 0) {
+            fl_leaving_keep(&leaving);
         }
     }
-    if (leaving != NULL) {
-        PyErr_SetRaisedException(leaving);
+    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
+        fl_leaving_keep(&leaving);
     }
-    return leaving != NULL ? -1 : 0;
+    return fl_leaving_raise(leaving);
 }
 
 /* -- sending --------------------------------------------------------------------------------------- */
@@ -276,26 +331,30 @@ queue_make_room(DatagramObject *self)
     return 0;
 }
 
-/* The first datagram through the socket's own method.  1 sent, 0 would block, -1 with an exception. */
+/* The first datagram through the socket's own method, which may run anything.  1 when it is dealt with, 0 when the
+   kernel takes no more, -1 with an exception. */
 static int
 queue_send_method(DatagramObject *self)
 {
-    fl_datagram *first = queue_first(self);
-    PyObject *data = Py_NewRef(first->data), *address = Py_NewRef(first->address);
+    PyObject *data = Py_NewRef(queue_first(self)->data);
+    PyObject *address = Py_NewRef(queue_first(self)->address);
     PyObject *sock = fl_transport_socket((TransportObject *)self);
+    self->sending = true;
     PyObject *sent = sock == NULL ? NULL : PyObject_CallMethod(sock, "sendto", "OO", data, address);
+    self->sending = false;
+    bool full = sent == NULL && (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
+                                 PyErr_ExceptionMatches(PyExc_InterruptedError));
+    if (full) {
+        PyErr_Clear();
+    }
+    else if (self->queue_len > 0 &&
+             queue_first(self)->data == data) { /* it was not dropped meanwhile */
+        queue_pop(self);
+    }
     Py_DECREF(data);
     Py_DECREF(address);
     Py_XDECREF(sent);
-    if (sent != NULL) {
-        return 1;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_BlockingIOError) &&
-        !PyErr_ExceptionMatches(PyExc_InterruptedError)) {
-        return -1;
-    }
-    PyErr_Clear();
-    return 0;
+    return full ? 0 : sent == NULL ? -1 : 1;
 }
 
 /* As many as one call sends: their number, or -errno of the first. */
@@ -333,16 +392,11 @@ queue_advance(DatagramObject *self)
 {
     if (queue_first(self)->address != NULL) {
         int sent = queue_send_method(self);
-        if (sent == 0) {
-            return 0;
+        if (sent < 0) {
+            sent = datagram_method_failed(self, "Fatal write error on datagram transport") < 0 ? -1
+                                                                                               : 1;
         }
-        if (self->queue_len > 0) {
-            queue_pop(self);
-        }
-        if (sent < 0 && datagram_method_failed(self, "Fatal write error on datagram transport") < 0) {
-            return -1;
-        }
-        return 1;
+        return sent;
     }
     int sent = queue_send_batch(self);
     if (sent == -EAGAIN || sent == -EINTR) {
@@ -351,6 +405,7 @@ queue_advance(DatagramObject *self)
     for (int i = 0; i < (sent < 0 ? 1 : sent); i++) {
         queue_pop(self);
     }
+    fl_loop_poll_soon(self->loop); /* the receiver may belong to the same loop */
     return sent < 0 && datagram_error(self, sent) < 0 ? -1 : 1;
 }
 
@@ -359,8 +414,16 @@ fl_datagram_flush(DatagramObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     fl_io_uncork(&self->io);
+    if (self->loop->forked) { /* the parent sends it */
+        fl_datagram_discard(transport);
+    }
+    if (self->sending) {
+        return 0; /* whoever sends goes on with it */
+    }
     int more = 1;
-    while (self->queue_len > 0 && self->io.fd >= 0 && more > 0) {
+    /* what a callback sends meanwhile waits for the next turn, for the others' sake */
+    for (uint32_t n = self->queue_len; n > 0 && self->queue_len > 0 && self->io.fd >= 0 && more > 0;
+         n--) {
         more = queue_advance(self);
     }
     bool left = self->queue_len > 0 && !self->conn_lost;
@@ -387,7 +450,8 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
     fl_inet inet = {.len = 0};
     address = address == NULL ? Py_None
                               : address; /* the socket's own method says what is wrong with it */
-    bool simple = self->connected || address_inet(self, address, &inet);
+    bool simple = self->connected || (self->joined && address == Py_None) ||
+                  address_inet(self, address, &inet);
     if (queue_make_room(self) < 0) {
         Py_DECREF(data);
         return -1;
@@ -395,7 +459,7 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
     self->queue[self->queue_head + self->queue_len++] =
         (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
     self->queue_size += datagram_cost(data);
-    if (self->draining) {
+    if (self->draining || self->sending) {
         return fl_transport_maybe_pause((TransportObject *)self);
     }
     if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||

@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     FL_TRANSPORT_FIELDS;
+    PyObject *arrived;   /* owned: a list of (data, address) that wait for the protocol, or NULL */
     PyObject *address;   /* owned: the only one that can be sent to, or NULL */
     fl_datagram *queue;  /* what waits to be sent: */
     uint32_t queue_head; /* … from here on */
@@ -30,12 +31,17 @@ typedef struct {
     uint32_t queue_capacity;
     size_t queue_size; /* bytes, counted as asyncio does */
     int family;
-    bool connected;                            /* the kernel knows where to send */
+    bool connected; /* to a peer with a name: whatever address is given, it goes there, as in asyncio */
+    bool sending;                              /* a method of the socket is under way */
+    bool joined;                               /* to a peer at all: no address is needed */
     fl_known_address known[FL_DATAGRAM_BATCH]; /* by the port's low bits */
 } DatagramObject;
 
 /* Take what has arrived and hand it to the protocol.  0, or -1 that has to leave run_forever(). */
 int fl_datagram_read(DatagramObject *self);
+
+/* Have what waits for the protocol delivered before anything else.  0 or -1. */
+int fl_datagram_deliver_soon(TransportObject *self);
 
 /* Send data (bytes; the reference is taken) to address (borrowed, NULL: where the socket is connected to), corked or at
    once.  0, or -1 with an exception. */

@@ -14,6 +14,9 @@ static int
 datagram_ready(fl_io *io, unsigned ready)
 {
     DatagramObject *self = (DatagramObject *)io->object;
+    if (self->paused) {
+        return fl_transport_rearm((TransportObject *)self);
+    }
     if ((ready & FL_READ) && !self->io.closing && fl_datagram_read(self) < 0) {
         return -1;
     }
@@ -56,6 +59,7 @@ static const fl_transport_ops datagram_ops = {
     .unsent = datagram_unsent,
     .discard = fl_datagram_discard,
     .hurry = datagram_hurry,
+    .resumed = fl_datagram_deliver_soon,
     .lost = datagram_lost,
 };
 
@@ -76,6 +80,7 @@ datagram_examine(DatagramObject *self)
     if (getpeername(self->io.fd, (struct sockaddr *)&name, &len) == 0) {
         fl_inet_set(&self->peer, (struct sockaddr *)&name, len);
         self->connected = len > sizeof(sa_family_t);
+        self->joined = true;
     }
 }
 
@@ -91,14 +96,14 @@ datagram_new(PyTypeObject *type, int fd, PyObject **given)
     }
     datagram_examine(self);
     int addressed = fl_arg_given(given[ARG_ADDRESS]) ? PyObject_IsTrue(given[ARG_ADDRESS]) : 0;
-    if (addressed < 0 || fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
-        self->io.fd = -1; /* it stays the caller's */
+    if (addressed < 0 || fl_transport_hold((TransportObject *)self, given[ARG_SOCK]) < 0 ||
+        fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
+        fl_transport_disown((TransportObject *)self);
         Py_DECREF(self);
         return NULL;
     }
     self->address = addressed ? Py_NewRef(given[ARG_ADDRESS]) : NULL;
     self->extra = fl_arg_given(given[ARG_EXTRA]) ? Py_NewRef(given[ARG_EXTRA]) : NULL;
-    self->file = Py_NewRef(given[ARG_SOCK]);
     return self;
 }
 
@@ -130,6 +135,7 @@ static int
 DatagramTransport_traverse(DatagramObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->address);
+    Py_VISIT(self->arrived);
     for (uint32_t i = 0; i < self->queue_len; i++) {
         Py_VISIT(self->queue[self->queue_head + i].address);
     }
@@ -140,6 +146,7 @@ static int
 DatagramTransport_clear(DatagramObject *self)
 {
     Py_CLEAR(self->address);
+    Py_CLEAR(self->arrived);
     fl_transport_clear((TransportObject *)self);
     return 0;
 }
@@ -147,11 +154,15 @@ DatagramTransport_clear(DatagramObject *self)
 static void
 DatagramTransport_dealloc(DatagramObject *self)
 {
+    if (!fl_transport_begin_dealloc((TransportObject *)self)) {
+        return;
+    }
     for (int i = 0; i < FL_DATAGRAM_BATCH; i++) {
         Py_CLEAR(self->known[i].object);
     }
     Py_CLEAR(self->address);
-    fl_transport_dealloc((TransportObject *)self);
+    Py_CLEAR(self->arrived);
+    fl_transport_end_dealloc((TransportObject *)self);
 }
 
 /* -- sendto() -------------------------------------------------------------------------------------- */

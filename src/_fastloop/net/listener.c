@@ -1,6 +1,7 @@
 /* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
 #include "net/listener.h"
 
+#include "net/socket_object.h"
 #include "net/stream.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -44,27 +45,30 @@ listener_report(ListenerObject *self, const char *message)
     return rc;
 }
 
+/* accepted(sock, address), where address is None unless it is IPv4 or IPv6.  0 or -1 with an exception. */
+static int
+listener_call_accepted(ListenerObject *self, PyObject *sock, const fl_inet *peer)
+{
+    PyObject *address = fl_address_object((const struct sockaddr *)&peer->v6, peer->len);
+    PyObject *done =
+        address == NULL ? NULL : PyObject_CallFunctionObjArgs(self->accepted, sock, address, NULL);
+    Py_XDECREF(address);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 /* Give a socket object to whoever makes the transport.  Takes fd.  0 or -1 with an exception. */
 static int
-listener_hand_on(ListenerObject *self, int fd)
+listener_hand_on(ListenerObject *self, int fd, const fl_inet *peer)
 {
-    fl_state *state = self->loop->state;
-    PyObject *kwargs = Py_BuildValue("{si}", "fileno", fd);
-    PyObject *none = PyTuple_New(0);
-    PyObject *sock = kwargs && none ? PyObject_Call(state->socket, none, kwargs) : NULL;
-    Py_XDECREF(kwargs);
-    Py_XDECREF(none);
+    PyObject *sock = fl_socket_object(self->loop->state, fd);
     if (sock == NULL) {
         close(fd);
         return -1;
     }
-    PyObject *done = PyObject_CallMethod(sock, "setblocking", "i", 0);
-    if (done != NULL) {
-        Py_SETREF(done, PyObject_CallOneArg(self->accepted, sock));
-    }
+    int rc = listener_call_accepted(self, sock, peer);
     Py_DECREF(sock);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return rc;
 }
 
 /* Make protocol and transport.  Takes fd.  0 or -1 with an exception. */
@@ -91,7 +95,8 @@ listener_admit(ListenerObject *self, int fd, const fl_inet *peer)
         close(fd);
         return listener_report(self, "Error on transport creation for incoming connection");
     }
-    int rc = self->accepted != NULL ? listener_hand_on(self, fd) : listener_serve(self, fd, peer);
+    int rc =
+        self->accepted != NULL ? listener_hand_on(self, fd, peer) : listener_serve(self, fd, peer);
     if (rc < 0) {
         rc = listener_report(self, "Error on transport creation for incoming connection");
     }
@@ -132,12 +137,28 @@ accept_error_is_shortage(int err)
     return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
 }
 
-/* Listen no more for a second: until then the system may have what it lacks now. */
+/* Have _resume() called in a second.  0 or -1. */
+static int
+listener_set_alarm(ListenerObject *self)
+{
+    PyObject *resume = PyObject_GetAttrString((PyObject *)self, "_resume");
+    PyObject *timer = resume == NULL ? NULL
+                                     : PyObject_CallMethod((PyObject *)self->loop, "call_later",
+                                                           "dO", RETRY_DELAY, resume);
+    Py_XDECREF(resume);
+    Py_XDECREF(timer);
+    return timer == NULL ? -1 : 0;
+}
+
+/* Listen no more for a while: until then the system may have what it lacks now. */
 static int
 listener_rest(ListenerObject *self, int err)
 {
     fl_state *state = self->loop->state;
     fl_io_forget(self->loop, &self->io);
+    if (listener_set_alarm(self) < 0) {
+        return -1;
+    }
     errno = err;
     PyErr_SetFromErrno(PyExc_OSError);
     PyObject *exc = PyErr_GetRaisedException();
@@ -148,16 +169,7 @@ listener_rest(ListenerObject *self, int err)
                                                      "exception", exc, "socket", sock);
     Py_DECREF(exc);
     Py_XDECREF(sock);
-    if (fl_call_exception_handler(state, (PyObject *)self->loop, context) < 0) {
-        return -1;
-    }
-    PyObject *resume = PyObject_GetAttrString((PyObject *)self, "_resume");
-    PyObject *timer = resume == NULL ? NULL
-                                     : PyObject_CallMethod((PyObject *)self->loop, "call_later",
-                                                           "dO", RETRY_DELAY, resume);
-    Py_XDECREF(resume);
-    Py_XDECREF(timer);
-    return timer == NULL ? -1 : 0;
+    return fl_call_exception_handler(state, (PyObject *)self->loop, context);
 }
 
 static int
@@ -176,7 +188,7 @@ static int
 listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
     ListenerObject *self = (ListenerObject *)io->object;
-    for (int i = 0; i < self->backlog && io->fd >= 0 && fl_io_watched(self->loop, io); i++) {
+    for (int i = 0; i < self->backlog && !self->loop->closed && fl_io_watched(self->loop, io); i++) {
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         fl_inet peer;
@@ -341,11 +353,12 @@ static PyMethodDef listener_methods[] = {
     {NULL},
 };
 
-PyDoc_STRVAR(Listener_doc,
-             "Listener(loop, sock, server, protocol_factory, backlog, accepted=None)\n--\n\n"
-             "Accepts the connections of a listening socket, up to `backlog` at once.\n\n"
-             "Each gets protocol_factory() and a StreamTransport attached to server; with accepted,\n"
-             "accepted(socket) is called instead.");
+PyDoc_STRVAR(
+    Listener_doc,
+    "Listener(loop, sock, server, protocol_factory, backlog, accepted=None)\n--\n\n"
+    "Accepts the connections of a listening socket, up to `backlog` at once.\n\n"
+    "Each gets protocol_factory() and a StreamTransport attached to server; with accepted,\n"
+    "accepted(socket, address) is called instead, address being None unless it is IPv4 or IPv6.");
 
 static PyType_Slot listener_slots[] = {
     {Py_tp_doc, (void *)Listener_doc},

@@ -94,6 +94,15 @@ fl_outbox_consume(fl_outbox *outbox, size_t n)
 }
 
 void
+fl_outbox_truncate(fl_outbox *outbox, uint32_t len, size_t size)
+{
+    while (outbox->len > len) {
+        Py_DECREF(outbox->items[outbox->head + --outbox->len]);
+    }
+    outbox->size = size;
+}
+
+void
 fl_outbox_clear(fl_outbox *outbox)
 {
     if (outbox->len > 0) {

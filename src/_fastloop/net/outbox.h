@@ -29,6 +29,9 @@ int fl_outbox_pieces(const fl_outbox *outbox, struct iovec *pieces, int max);
 /* n bytes are gone. */
 void fl_outbox_consume(fl_outbox *outbox, size_t n);
 
+/* Take back what was appended since there were `len` objects of `size` bytes. */
+void fl_outbox_truncate(fl_outbox *outbox, uint32_t len, size_t size);
+
 /* Drop everything. */
 void fl_outbox_clear(fl_outbox *outbox);
 

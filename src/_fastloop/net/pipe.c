@@ -54,14 +54,16 @@ read_pipe_end_of_file(StreamObject *self)
     self->io.closing = true;
     fl_io_forget(self->loop, &self->io);
     PyObject *result = fl_transport_call(transport, name, NULL);
+    PyObject *leaving = NULL;
     if (result == NULL && fl_transport_report_callback(transport, name) < 0) {
-        return -1;
+        fl_leaving_keep(&leaving);
     }
     Py_XDECREF(result);
-    if (!self->conn_lost && fl_transport_schedule_lost(transport, NULL) < 0) {
-        return fl_transport_report(transport, "Exception in closing a transport");
+    if (!self->conn_lost && fl_transport_schedule_lost(transport, NULL) < 0 &&
+        fl_transport_report(transport, "Exception in closing a transport") < 0) {
+        fl_leaving_keep(&leaving);
     }
-    return 0;
+    return fl_leaving_raise(leaving);
 }
 
 static int
@@ -249,13 +251,6 @@ WritePipeTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-static void
-pipe_dealloc(StreamObject *self)
-{
-    Py_CLEAR(self->empty_waiter);
-    fl_transport_dealloc((TransportObject *)self);
-}
-
 /* -- methods --------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
@@ -286,8 +281,11 @@ write_pipe_write(StreamObject *self, PyObject *data)
         Py_XDECREF(known ? NULL : fl_stream_bytes(data));
         return NULL;
     }
+    if (self->io.closing && !self->conn_lost) {
+        Py_RETURN_NONE; /* what was written before is still being sent */
+    }
     if (len > 0) {
-        int rc = self->conn_lost || self->io.closing
+        int rc = self->conn_lost
                      ? fl_transport_vain_write((TransportObject *)self,
                                                "pipe closed by peer or os.write(pipe, data) raised "
                                                "exception.")
@@ -430,7 +428,7 @@ PyDoc_STRVAR(WritePipeTransport_doc,
 
 #define PIPE_SLOTS(name, methods)                                                                  \
     {Py_tp_doc, (void *)name##_doc}, {Py_tp_new, name##_new},                                      \
-        {Py_tp_init, fl_transport_init_nothing}, {Py_tp_dealloc, pipe_dealloc},                    \
+        {Py_tp_init, fl_transport_init_nothing}, {Py_tp_dealloc, fl_stream_dealloc},                    \
         {Py_tp_finalize, fl_transport_finalize}, {Py_tp_traverse, fl_stream_traverse},             \
         {Py_tp_clear, fl_stream_clear}, {Py_tp_repr, Pipe_repr}, {Py_tp_methods, methods},         \
         {Py_tp_getset, pipe_getset}, {Py_tp_members, pipe_members},                                \

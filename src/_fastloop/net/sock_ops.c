@@ -6,6 +6,7 @@
 #include "py/call.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #define RECV_DIRECT_MAX 65536 /* bytes received straight into the object that is returned */
@@ -231,14 +232,54 @@ connect_outcome(SockCallObject *call, PyObject **result)
     return -1;
 }
 
+/* Begin to connect: 1 when that is all, 0 when it goes on in the background, else -1. */
+static int
+connect_begin(SockCallObject *call, PyObject **result)
+{
+    fl_state *state = call->state;
+    if (!call->plain) {
+        return method_outcome(
+            PyObject_CallMethodOneArg(call->sock, state->str_connect, call->args[0]), result);
+    }
+    /* Mostly "in progress", which is not worth an exception. */
+    PyObject *code = PyObject_CallMethodOneArg(call->sock, state->str_connect_ex, call->args[0]);
+    if (code == NULL) {
+        return -1;
+    }
+    int error = (int)PyLong_AsLong(code);
+    Py_DECREF(code);
+    if (error != 0) {
+        return error == EINPROGRESS || error == EALREADY ? 0 : errno_outcome(error);
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+/* 1 when the connection has been made or refused meanwhile, as always over the loopback interface, else 0 or -1. */
+static int
+connect_is_over(SockCallObject *call)
+{
+    struct pollfd poller = {.fd = fl_sock_fileno(call), .events = POLLOUT};
+    return poller.fd < 0 ? -1 : poll(&poller, 1, 0) == 1;
+}
+
 static int
 attempt_connect(SockCallObject *call, PyObject **result)
 {
     if (call->waited) {
         return connect_outcome(call, result);
     }
-    return method_outcome(
-        PyObject_CallMethodOneArg(call->sock, call->state->str_connect, call->args[0]), result);
+    int rc = connect_begin(call, result);
+    if (rc == 0 && call->plain) {
+        rc = connect_is_over(call);
+        if (rc == 1) {
+            rc = connect_outcome(call, result);
+        }
+    }
+    if (rc == 1) {
+        fl_loop_poll_soon(call->loop); /* the listener may belong to the same loop */
+    }
+    return rc;
 }
 
 /* Wait once for the socket to take more data. */

@@ -206,6 +206,7 @@ stream_send(StreamObject *self)
             return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
         }
         fl_outbox_consume(&self->outbox, (size_t)n);
+        fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
         if (all) {
             break; /* all of it was offered: what is left did not fit */
         }
@@ -272,7 +273,7 @@ fl_stream_flush(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     fl_io_uncork(&self->io);
-    if (self->conn_lost) {
+    if (self->conn_lost || self->loop->forked) { /* after fork() the parent sends it */
         fl_outbox_clear(&self->outbox);
         return 0;
     }
@@ -287,10 +288,14 @@ fl_stream_flush(StreamObject *self)
             return fl_transport_fatal(transport, stream_ops(self)->base.write_error);
         }
     }
+    PyObject *leaving = NULL;
     if (fl_transport_maybe_pause(transport) < 0 || fl_transport_maybe_resume(transport) < 0) {
-        return -1;
+        fl_leaving_keep(&leaving);
     }
-    return left || self->outbox.size > 0 ? 0 : stream_drained(self);
+    if (!left && self->outbox.size == 0 && stream_drained(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
 }
 
 int
@@ -313,9 +318,14 @@ fl_stream_unsent(TransportObject *self)
 }
 
 void
-fl_stream_discard(TransportObject *self)
+fl_stream_discard(TransportObject *transport)
 {
-    fl_outbox_clear(&((StreamObject *)self)->outbox);
+    StreamObject *self = (StreamObject *)transport;
+    bool corked = self->outbox.size > 0 && !self->draining;
+    if (corked && !self->lost && self->io.fd >= 0 && !self->loop->forked) {
+        (void)stream_send(self); /* asyncio has sent it when it was written */
+    }
+    fl_outbox_clear(&self->outbox);
 }
 
 int
@@ -408,11 +418,14 @@ fl_stream_write_all(StreamObject *self, PyObject *iterable)
         return -1;
     }
     int rc = 0;
+    uint32_t len = self->outbox.len;
+    size_t size = self->outbox.size;
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
         rc = fl_outbox_append(&self->outbox, Py_NewRef(PyList_GET_ITEM(list, i)));
     }
     Py_DECREF(list);
     if (rc < 0 || self->outbox.size == 0) {
+        fl_outbox_truncate(&self->outbox, len, size); /* all or nothing */
         return rc;
     }
     return stream_queued(self);

@@ -56,8 +56,7 @@ PyObject *fl_stream_bytes(PyObject *data);
 /* tp_clear and the like of all streams. */
 int fl_stream_traverse(StreamObject *self, visitproc visit, void *arg);
 int fl_stream_clear(StreamObject *self);
-
-extern PyMethodDef fl_stream_write_methods[];
+void fl_stream_dealloc(StreamObject *self);
 
 /* Add the type StreamTransport to the module state.  0 or -1. */
 int fl_stream_setup_types(PyObject *module, fl_state *state);

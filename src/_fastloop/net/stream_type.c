@@ -223,12 +223,12 @@ StreamTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->extra = fl_arg_given(given[ARG_EXTRA]) ? Py_NewRef(given[ARG_EXTRA]) : NULL;
     stream_note_peer(self);
-    if (fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
-        self->io.fd = -1;
+    if (fl_transport_hold((TransportObject *)self, given[ARG_SOCK]) < 0 ||
+        fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
+        fl_transport_disown((TransportObject *)self);
         Py_DECREF(self);
         return NULL;
     }
-    self->file = Py_NewRef(given[ARG_SOCK]);
     if (fl_arg_given(given[ARG_SERVER])) {
         self->server = (ServerObject *)Py_NewRef(given[ARG_SERVER]);
         fl_server_attach(self->server, &self->server_link);
@@ -251,11 +251,13 @@ fl_stream_clear(StreamObject *self)
     return 0;
 }
 
-static void
-StreamTransport_dealloc(StreamObject *self)
+void
+fl_stream_dealloc(StreamObject *self)
 {
-    Py_CLEAR(self->empty_waiter);
-    fl_transport_dealloc((TransportObject *)self);
+    if (fl_transport_begin_dealloc((TransportObject *)self)) {
+        Py_CLEAR(self->empty_waiter);
+        fl_transport_end_dealloc((TransportObject *)self);
+    }
 }
 
 /* -- writing --------------------------------------------------------------------------------------- */
@@ -396,9 +398,11 @@ StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignore
         return NULL;
     }
     self->empty_waiter = fl_future_new(self->loop);
-    if (self->empty_waiter == NULL ||
-        (self->outbox.size == 0 &&
-         fl_future_set_result((FutureObject *)self->empty_waiter, Py_None) < 0)) {
+    if (self->empty_waiter != NULL && self->outbox.size == 0 &&
+        fl_future_set_result((FutureObject *)self->empty_waiter, Py_None) < 0) {
+        Py_CLEAR(self->empty_waiter);
+    }
+    if (self->empty_waiter == NULL) {
         return NULL;
     }
     self->io.lent = true;
@@ -471,7 +475,7 @@ PyDoc_STRVAR(
 
 static PyType_Slot stream_slots[] = {
     {Py_tp_doc, (void *)StreamTransport_doc}, {Py_tp_new, StreamTransport_new},
-    {Py_tp_init, fl_transport_init_nothing},  {Py_tp_dealloc, StreamTransport_dealloc},
+    {Py_tp_init, fl_transport_init_nothing},  {Py_tp_dealloc, fl_stream_dealloc},
     {Py_tp_finalize, fl_transport_finalize},  {Py_tp_traverse, fl_stream_traverse},
     {Py_tp_clear, fl_stream_clear},           {Py_tp_repr, fl_transport_repr},
     {Py_tp_methods, stream_methods},          {Py_tp_getset, stream_getset},

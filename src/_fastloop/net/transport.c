@@ -2,6 +2,7 @@
 #include "net/transport.h"
 
 #include "loop/current.h"
+#include "loop/watch.h"
 #include "py/call.h"
 #include "task/future.h"
 
@@ -92,8 +93,8 @@ fl_transport_report_callback(TransportObject *self, PyObject *name)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *message = PyUnicode_FromFormat("Exception in callback %s.%U()",
-                                             Py_TYPE(self->protocol)->tp_name, name);
+    const char *class = self->protocol == NULL ? "Protocol" : Py_TYPE(self->protocol)->tp_name;
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %s.%U()", class, name);
     int rc = report_exception(self, message, exc);
     Py_DECREF(exc);
     return rc;
@@ -163,7 +164,8 @@ transport_complete_waiter(TransportObject *self)
 int
 fl_transport_rearm(TransportObject *self)
 {
-    bool reads = self->reading && self->made && !self->paused && !self->io.closing;
+    /* while the descriptor is lent to loop.sendfile(), what it waits for has its place in the poller */
+    bool reads = !self->io.lent && self->reading && self->made && !self->paused && !self->io.closing;
     return fl_io_watch(self->loop, &self->io,
                        (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
 }
@@ -178,14 +180,14 @@ fl_transport_make(TransportObject *self)
     self->made = true;
     PyObject *leaving =
         rc < 0 ? PyErr_GetRaisedException() : NULL; /* the rest is to be done all the same */
-    rc = fl_transport_rearm(self) < 0
-             ? fl_transport_fatal(self, "Fatal error: cannot watch the descriptor")
-             : 0;
-    rc = transport_complete_waiter(self) < 0 ? -1 : rc;
-    if (leaving != NULL) {
-        PyErr_SetRaisedException(leaving);
+    if (fl_transport_rearm(self) < 0 &&
+        fl_transport_fatal(self, "Fatal error: cannot watch the descriptor") < 0) {
+        fl_leaving_keep(&leaving);
     }
-    return leaving != NULL ? -1 : rc;
+    if (transport_complete_waiter(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
 }
 
 /* The work of a FL_READY_TRANSPORT word: connection_made(), later connection_lost(). */
@@ -202,6 +204,44 @@ fl_transport_run_ready(LoopObject *loop, PyObject *item)
     }
     Py_DECREF(item);
     return rc;
+}
+
+int
+fl_transport_hold(TransportObject *self, PyObject *sock)
+{
+    fl_state *state = self->loop->state;
+    if (PyObject_TypeCheck(sock, (PyTypeObject *)state->socket)) {
+        /* the count by which a socket knows that makefile() objects still use it */
+        PyObject *users = PyObject_GetAttr(sock, state->str__io_refs);
+        PyObject *one = users == NULL ? NULL : PyLong_FromLong(1);
+        PyObject *more = one == NULL ? NULL : PyNumber_Add(users, one);
+        int rc = more == NULL ? -1 : PyObject_SetAttr(sock, state->str__io_refs, more);
+        Py_XDECREF(users);
+        Py_XDECREF(one);
+        Py_XDECREF(more);
+        if (rc < 0) {
+            return -1;
+        }
+        self->held = true;
+    }
+    self->file = Py_NewRef(sock);
+    return 0;
+}
+
+void
+fl_transport_disown(TransportObject *self)
+{
+    self->io.fd = -1;
+    if (self->held) {
+        PyObject *raised = PyErr_GetRaisedException();
+        PyObject *freed =
+            PyObject_CallMethodNoArgs(self->file, self->loop->state->str__decref_socketios);
+        if (freed == NULL) {
+            PyErr_WriteUnraisable(self->file);
+        }
+        Py_XDECREF(freed);
+        PyErr_SetRaisedException(raised);
+    }
 }
 
 /* -- end ------------------------------------------------------------------------------------------- */
@@ -272,8 +312,10 @@ transport_error_is_quiet(TransportObject *self, PyObject *exc)
         return false;
     }
     PyObject *number = ((PyOSErrorObject *)exc)->myerrno;
+    int overflow;
     return fl_transport_ops_of(self)->quiet_errors ||
-           (number != NULL && PyLong_Check(number) && PyLong_AsLong(number) == EIO);
+           (number != NULL && PyLong_Check(number) &&
+            PyLong_AsLongAndOverflow(number, &overflow) == EIO);
 }
 
 int
@@ -303,7 +345,12 @@ transport_close_file(TransportObject *self)
     PyObject *file = self->file;
     self->io.fd = -1;
     if (file != NULL) {
-        PyObject *closed = PyObject_CallMethodNoArgs(file, self->loop->state->str_close);
+        fl_state *state = self->loop->state;
+        PyObject *freed = self->held ? PyObject_CallMethodNoArgs(file, state->str__decref_socketios)
+                                     : Py_NewRef(Py_None);
+        self->held = false;
+        PyObject *closed = freed == NULL ? NULL : PyObject_CallMethodNoArgs(file, state->str_close);
+        Py_XDECREF(freed);
         Py_XDECREF(closed);
         return closed == NULL ? -1 : 0;
     }
@@ -314,21 +361,30 @@ transport_close_file(TransportObject *self)
 static int
 transport_release(TransportObject *self)
 {
-    int rc = transport_close_file(self);
-    if (rc < 0) {
+    int rc = 0;
+    if (self->io.lent && fl_watch_wake(self->loop, self->io.fd, FL_WRITING) < 0) {
         rc = fl_transport_report(self, "Exception in closing a transport");
+    }
+    PyObject *leaving = NULL;
+    if (rc < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (transport_close_file(self) < 0 &&
+        fl_transport_report(self, "Exception in closing a transport") < 0) {
+        fl_leaving_keep(&leaving);
     }
     ServerObject *server = self->server;
     self->server = NULL;
     if (server != NULL) {
-        if (fl_server_detach(server, &self->server_link) < 0 && rc == 0) {
-            rc = fl_transport_report(self, "Exception in closing a server");
+        if (fl_server_detach(server, &self->server_link) < 0 &&
+            fl_transport_report(self, "Exception in closing a server") < 0) {
+            fl_leaving_keep(&leaving);
         }
         Py_DECREF(server);
     }
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->context);
-    return rc;
+    return fl_leaving_raise(leaving);
 }
 
 int
@@ -340,20 +396,21 @@ fl_transport_lose(TransportObject *self)
     self->lost = true;
     PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
     int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
-    PyObject *leaving = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    PyObject *leaving = NULL;
+    if (rc < 0) {
+        fl_leaving_keep(&leaving);
+    }
     Py_XDECREF(result);
     Py_XDECREF(exc);
     fl_transport_ops_of(self)->discard(self);
-    if (fl_transport_keep_names(self) < 0 || fl_transport_ops_of(self)->lost(self) < 0) {
-        rc = fl_transport_report(self, "Exception in closing a transport") < 0 ? -1 : rc;
+    bool kept = fl_transport_keep_names(self) == 0 && fl_transport_ops_of(self)->lost(self) == 0;
+    if (!kept && fl_transport_report(self, "Exception in closing a transport") < 0) {
+        fl_leaving_keep(&leaving);
     }
     if (transport_release(self) < 0) {
-        rc = -1;
+        fl_leaving_keep(&leaving);
     }
-    if (leaving != NULL) {
-        PyErr_SetRaisedException(leaving);
-    }
-    return rc;
+    return fl_leaving_raise(leaving);
 }
 
 /* -- flow control ---------------------------------------------------------------------------------- */
@@ -446,24 +503,45 @@ fl_transport_finalize(TransportObject *self)
     if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
     }
+    self->io.closing = self->lost = true; /* whoever keeps the object now cannot use it */
+    self->conn_lost++;
     if (transport_release(self) < 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
     }
     PyErr_SetRaisedException(raised);
 }
 
-void
-fl_transport_dealloc(TransportObject *self)
+bool
+fl_transport_begin_dealloc(TransportObject *self)
 {
     if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
-        return;
+        return false;
     }
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
-    Py_TRASHCAN_BEGIN(self, fl_transport_dealloc)
+    return true;
+}
+
+/* What connection_lost() or the finalizer would have done, where a subclass has another finalizer. */
+static void
+transport_abandon(TransportObject *self)
+{
+    if (self->io.fd >= 0 && self->file == NULL) {
+        close(self->io.fd); /* a socket object closes it by itself */
+    }
+    if (self->server != NULL) {
+        fl_list_remove(&self->server_link);
+        self->server->active--;
+    }
+}
+
+void
+fl_transport_end_dealloc(TransportObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    transport_abandon(self);
     if (self->loop != NULL) {
         fl_transport_ops_of(self)->discard(self);
     }
@@ -473,5 +551,4 @@ fl_transport_dealloc(TransportObject *self)
     Py_CLEAR(self->loop);
     type->tp_free(self);
     Py_DECREF(type);
-    Py_TRASHCAN_END
 }

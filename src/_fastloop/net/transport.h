@@ -18,6 +18,7 @@ typedef struct {
     size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */
     void (*discard)(TransportObject *self);  /* drop them */
     int (*hurry)(TransportObject *self);     /* try to send what is corked now.  0 or -1 */
+    int (*resumed)(TransportObject *self);   /* resume_reading() was called, or NULL.  0 or -1 */
     int (*lost)(TransportObject *self); /* connection_lost() has been called, or NULL.  0 or -1 */
 } fl_transport_ops;
 
@@ -42,6 +43,7 @@ typedef struct {
     size_t low_water;    /* … at or below, to go on */                                             \
     int number;          /* the descriptor, also when it is closed */                              \
     unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
+    bool held;           /* `file` is a socket whose descriptor its maker cannot close meanwhile */ \
     bool made;           /* connection_made() was called */                                        \
     bool lost;           /* connection_lost() was called */                                        \
     bool reading;        /* the protocol gets what arrives, unless paused */                       \
@@ -67,6 +69,13 @@ fl_transport_ops_of(const TransportObject *self)
 /* Fill the common fields of an object that is all zero; `fd` stays the caller's on failure.  0 or -1. */
 int fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
                       PyObject *protocol);
+
+/* The transport owns this socket object from now on: closing it elsewhere takes effect when the transport closes it
+   too, or another file with the same number would get what is written.  0, or -1 with an exception. */
+int fl_transport_hold(TransportObject *self, PyObject *sock);
+
+/* A transport that could not be made gives the socket back to its caller; the raised exception stays. */
+void fl_transport_disown(TransportObject *self);
 
 /* Have connection_made() called in the next turn, then `waiter` (NULL or None: nothing) completed and
    reading begun.  0 or -1. */
@@ -96,7 +105,11 @@ int fl_transport_rearm(TransportObject *self);
 int fl_transport_traverse(TransportObject *self, visitproc visit, void *arg);
 void fl_transport_clear(TransportObject *self);
 void fl_transport_finalize(TransportObject *self);
-void fl_transport_dealloc(TransportObject *self);
+
+/* tp_dealloc in two halves, between which a type lets go of what is its own.  The first says whether the object is
+   still to be deallocated. */
+bool fl_transport_begin_dealloc(TransportObject *self);
+void fl_transport_end_dealloc(TransportObject *self);
 
 /* -- calls into the protocol ----------------------------------------------------------------------- */
 

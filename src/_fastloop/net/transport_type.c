@@ -1,6 +1,7 @@
 /* The Python face that all transports share: asyncio's methods and the private names that libraries read. */
 #include "net/transport.h"
 
+#include "net/socket_object.h"
 #include "py/args.h"
 #include "py/types.h"
 
@@ -14,30 +15,16 @@ fl_transport_socket(TransportObject *self)
     if (self->file != NULL || self->io.fd < 0) {
         return self->file;
     }
-    fl_state *state = self->loop->state;
-    PyObject *kwargs = Py_BuildValue("{si}", "fileno", self->io.fd);
-    PyObject *none = PyTuple_New(0);
-    PyObject *sock = kwargs && none ? PyObject_Call(state->socket, none, kwargs) : NULL;
-    PyObject *done = sock == NULL ? NULL : PyObject_CallMethod(sock, "setblocking", "i", 0);
-    Py_XDECREF(none);
-    Py_XDECREF(kwargs);
-    if (done == NULL) {
-        if (sock != NULL) { /* it must not close a descriptor that stays ours */
-            PyObject *raised = PyErr_GetRaisedException();
-            Py_XDECREF(PyObject_CallMethod(sock, "detach", NULL));
-            PyErr_SetRaisedException(raised);
-        }
-        Py_XDECREF(sock);
+    PyObject *sock = fl_socket_object(self->loop->state, self->io.fd);
+    if (sock == NULL) {
         return NULL;
     }
-    Py_DECREF(done);
-    if (self->file != NULL || self->io.fd < 0) { /* meanwhile, by somebody else */
-        Py_XDECREF(PyObject_CallMethod(sock, "detach", NULL));
-        Py_DECREF(sock);
-        return self->file;
+    bool wanted = self->file == NULL && self->io.fd >= 0; /* nobody was faster */
+    if (!wanted || fl_transport_hold(self, sock) < 0) {
+        fl_socket_object_detach(sock);
     }
-    self->file = sock;
-    return sock;
+    Py_DECREF(sock);
+    return self->file;
 }
 
 typedef int (*name_call)(int fd, struct sockaddr *address, socklen_t *len);
@@ -65,21 +52,6 @@ name_from_inet(const fl_inet *inet)
     return fl_address_object((const struct sockaddr *)&inet->v6, inet->len);
 }
 
-/* A socket object for a transport whose socket is gone already. */
-static PyObject *
-closed_socket(TransportObject *self)
-{
-    int family = self->peer.len ? self->peer.family : AF_UNIX;
-    PyObject *sock = PyObject_CallFunction(self->loop->state->socket, "ii", family, SOCK_STREAM);
-    PyObject *done =
-        sock == NULL ? NULL : PyObject_CallMethodNoArgs(sock, self->loop->state->str_close);
-    if (done == NULL) {
-        Py_CLEAR(sock);
-    }
-    Py_XDECREF(done);
-    return sock;
-}
-
 /* What get_extra_info(key) of a socket is at this moment; NULL without an exception when it is not known. */
 static PyObject *
 transport_info(TransportObject *self, PyObject *key)
@@ -88,7 +60,11 @@ transport_info(TransportObject *self, PyObject *key)
     if (PyUnicode_Compare(key, state->str_socket) == 0) {
         PyObject *sock = fl_transport_socket(self);
         if (sock == NULL && !PyErr_Occurred()) {
-            sock = self->file = closed_socket(self);
+            int family = self->peer.len ? self->peer.family : AF_UNIX;
+            sock = fl_socket_object_closed(state, family);
+            if (sock != NULL) {
+                Py_XSETREF(self->file, sock);
+            }
         }
         return sock == NULL ? NULL : PyObject_CallOneArg(state->TransportSocket, sock);
     }
@@ -110,15 +86,16 @@ transport_find_info(TransportObject *self, PyObject *key)
     if (self->extra == NULL && (self->extra = PyDict_New()) == NULL) {
         return NULL;
     }
-    PyObject *value = PyDict_GetItemWithError(self->extra, key);
-    if (value != NULL || PyErr_Occurred() || !PyUnicode_Check(key) ||
-        !fl_transport_ops_of(self)->socket) {
-        return Py_XNewRef(value);
+    PyObject *extra = Py_NewRef(self->extra); /* comparing keys may run anything */
+    PyObject *value = Py_XNewRef(PyDict_GetItemWithError(extra, key));
+    if (value == NULL && !PyErr_Occurred() && PyUnicode_Check(key) &&
+        fl_transport_ops_of(self)->socket) {
+        value = transport_info(self, key);
+        if (value != NULL && PyDict_SetItem(extra, key, value) < 0) {
+            Py_CLEAR(value);
+        }
     }
-    value = transport_info(self, key);
-    if (value != NULL && self->extra != NULL && PyDict_SetItem(self->extra, key, value) < 0) {
-        Py_CLEAR(value);
-    }
+    Py_DECREF(extra);
     return value;
 }
 
@@ -128,7 +105,7 @@ transport_fill_info(TransportObject *self, PyObject *key)
 {
     PyObject *value = transport_find_info(self, key);
     if (value == NULL && !PyErr_Occurred()) {
-        return PyDict_SetItem(self->extra, key, Py_None);
+        return self->extra == NULL ? 0 : PyDict_SetItem(self->extra, key, Py_None);
     }
     Py_XDECREF(value);
     return value == NULL ? -1 : 0;
@@ -187,6 +164,9 @@ Transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_
     PyObject *given[2];
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0) {
         return NULL;
+    }
+    if (fl_list_is_linked(&self->io.cork) && fl_transport_ops_of(self)->hurry(self) < 0) {
+        return NULL; /* the socket may be used directly now, behind what was written */
     }
     PyObject *value = transport_find_info(self, given[0]);
     if (value != NULL || PyErr_Occurred()) {
@@ -319,7 +299,8 @@ Transport_resume_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (!self->io.closing && self->paused) {
         self->paused = false;
-        if (fl_transport_rearm(self) < 0) {
+        const fl_transport_ops *ops = fl_transport_ops_of(self);
+        if (fl_transport_rearm(self) < 0 || (ops->resumed != NULL && ops->resumed(self) < 0)) {
             return NULL;
         }
     }
@@ -358,8 +339,26 @@ Transport_get_write_buffer_limits(TransportObject *self, PyObject *Py_UNUSED(ign
 static int
 watermark_given(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
 {
-    *value = fl_arg_given(given) ? PyNumber_AsSsize_t(given, NULL) : preset;
+    if (!fl_arg_given(given)) {
+        *value = preset;
+        return 0;
+    }
+    PyObject *number = PyFloat_Check(given) ? PyNumber_Long(given) : Py_NewRef(given);
+    *value = number == NULL
+                 ? -1
+                 : PyNumber_AsSsize_t(number, NULL); /* what is too large becomes the largest */
+    Py_XDECREF(number);
     return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The high watermark when only the low one may be given. */
+static Py_ssize_t
+watermark_above(PyObject *given, Py_ssize_t low)
+{
+    if (!fl_arg_given(given)) {
+        return FL_TRANSPORT_DEFAULT_HIGH;
+    }
+    return low > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low;
 }
 
 PyDoc_STRVAR(
@@ -379,8 +378,7 @@ Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, 
     Py_ssize_t high, low;
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
         watermark_given(given[1], -1, &low) < 0 ||
-        watermark_given(given[0], fl_arg_given(given[1]) ? 4 * low : FL_TRANSPORT_DEFAULT_HIGH,
-                        &high) < 0) {
+        watermark_given(given[0], watermark_above(given[1], low), &high) < 0) {
         return NULL;
     }
     if (!fl_arg_given(given[1])) {

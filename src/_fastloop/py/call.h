@@ -11,6 +11,25 @@ int fl_raise_errno(int err);
    SystemExit or KeyboardInterrupt. */
 int fl_exception_must_leave(void);
 
+/* An exception that has to leave run_forever() is kept in *leaving (owned, NULL at first) while what must be done
+   all the same is done; the last one counts. */
+static inline void
+fl_leaving_keep(PyObject **leaving)
+{
+    Py_XSETREF(*leaving, PyErr_GetRaisedException());
+}
+
+/* Raise it after all, taking it: 0 when there is none, else -1. */
+static inline int
+fl_leaving_raise(PyObject *leaving)
+{
+    if (leaving == NULL) {
+        return 0;
+    }
+    PyErr_SetRaisedException(leaving);
+    return -1;
+}
+
 /* When StopIteration (or nothing) is raised, take it away and return its value, a new reference.
    Otherwise return NULL with the exception still raised. */
 PyObject *fl_take_stop_iteration(void);

@@ -1,0 +1,16 @@
+/* Python's socket objects for descriptors that are ours. */
+#ifndef FL_NET_SOCKET_OBJECT_H
+#define FL_NET_SOCKET_OBJECT_H
+
+#include "state.h"
+
+/* A non-blocking socket.socket for fd.  NULL with an exception: fd is still the caller's. */
+PyObject *fl_socket_object(fl_state *state, int fd);
+
+/* It does not own the descriptor any more; the raised exception stays. */
+void fl_socket_object_detach(PyObject *sock);
+
+/* A socket.socket of that family which is closed. */
+PyObject *fl_socket_object_closed(fl_state *state, int family);
+
+#endif
