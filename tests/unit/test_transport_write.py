@@ -328,7 +328,75 @@ def by_failing_callback(loop, write):
     loop.call_soon(fail)
 
 
+class Finalized:
+    """Calls `write` when it is freed."""
+
+    def __init__(self, write):
+        self.write = write
+
+    def __del__(self):
+        self.write()
+
+
+def by_finalizer_of_an_argument(loop, write):
+    loop.call_soon(lambda _: None, Finalized(write))
+
+
+def by_finalizer_of_a_cancelled_handle(loop, write):
+    loop.call_soon(lambda _: None, Finalized(write)).cancel()
+    loop.call_later(0.001, lambda _: None, Finalized(list))
+
+
+def by_finalizer_of_a_result(loop, write):
+    async def result():
+        return Finalized(write)
+
+    return loop.create_task(result()).add_done_callback(lambda _: None)
+
+
+def by_finalizer_of_an_event(loop, write):
+    """It goes while the loop deals with a descriptor."""
+    left, right = socket.socketpair()
+
+    class Reader(Finalized):
+        def __call__(self):
+            loop.remove_reader(left)
+            left.close()
+            right.close()
+
+    loop.add_reader(left, Reader(write))
+    right.send(b"x")
+
+
+def by_exception_handler(loop, write):
+    def fail():
+        raise ZeroDivisionError
+
+    loop.set_exception_handler(lambda *_: write())
+    loop.call_soon(fail)
+
+
+def by_pause_in_a_task(loop, write):
+    """From the code of an awaitable that is neither a future nor a coroutine."""
+
+    class Awaitable:
+        def __await__(self):
+            yield
+            write()
+
+    async def step():
+        await Awaitable()
+
+    return loop.create_task(step())
+
+
 WAYS = {
+    "finalizer of an argument": by_finalizer_of_an_argument,
+    "finalizer of a cancelled handle": by_finalizer_of_a_cancelled_handle,
+    "finalizer of a result": by_finalizer_of_a_result,
+    "finalizer of an event": by_finalizer_of_an_event,
+    "exception handler": by_exception_handler,
+    "awaitable": by_pause_in_a_task,
     "call_soon": lambda loop, write: loop.call_soon(write),
     "call_later": lambda loop, write: loop.call_later(0, write),
     "call_at": lambda loop, write: loop.call_at(loop.time() + 0.002, write),
@@ -366,6 +434,24 @@ def test_write_by_a_signal_handler(loop, connection):
         return received
 
     assert run(loop, main()) == b"signal"
+
+
+def test_write_by_a_handler_of_the_interpreters(loop, connection):
+    """signal.signal() and no add_signal_handler(): it runs while the loop waits."""
+    before = signal.signal(signal.SIGALRM, lambda *_: connection.transport.write(b"signal"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        assert run(loop, receive_exactly(loop, connection.peer, 6)) == b"signal"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_write_by_another_thread(loop, connection):
+    """It is a mistake, but asyncio's peer receives it."""
+    thread = threading.Timer(0.01, connection.transport.write, [b"thread"])
+    thread.start()
+    assert run(loop, receive_exactly(loop, connection.peer, 6)) == b"thread"
+    thread.join()
 
 
 def test_write_by_a_reader(loop, pair, connection):
