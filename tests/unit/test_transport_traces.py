@@ -134,6 +134,7 @@ class Trace:
             self.peer.shutdown(socket.SHUT_WR)
         elif kind == "peer closes":
             self.peer.close()
+            self.turn()  # whether an end or an error is seen first depends on what is watched at that moment
         elif kind in ("turn", "drain"):
             self.turn()
         if kind == "drain" and self.peer.fileno() >= 0:
