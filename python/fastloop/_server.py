@@ -13,10 +13,10 @@ from ._tls import make_tls_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
-    from typing import Any
     import socket
     import ssl
     from collections.abc import Callable
+    from typing import Any
 
     from ._core import CoreLoop
 
