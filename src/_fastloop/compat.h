@@ -36,6 +36,19 @@
 #define FL_HAS_FREELISTS 1
 #endif
 
+/* sizeof(PySSLSocket) in the releases whose layout tls/ knows; free-threaded ones lock each object. */
+#if defined(Py_GIL_DISABLED) || PY_VERSION_HEX >= 0x03100000
+#define FL_SSL_SOCKET_SIZES {0}
+#elif PY_VERSION_HEX >= 0x030F0000
+#define FL_SSL_SOCKET_SIZES {72}
+#elif PY_VERSION_HEX >= 0x030D0000
+#define FL_SSL_SOCKET_SIZES {80, 88}
+#elif PY_VERSION_HEX >= 0x030C0000
+#define FL_SSL_SOCKET_SIZES {80}
+#else
+#define FL_SSL_SOCKET_SIZES {96}
+#endif
+
 /* How transport.write() words its TypeError; %R shows the type's name. */
 #if PY_VERSION_HEX >= 0x030E0000
 #define FL_WRITE_TYPE_ERROR "data argument must be a bytes, bytearray, or memoryview object, not %R"

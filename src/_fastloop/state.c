@@ -88,6 +88,7 @@ fl_state_traverse(fl_state *state, visitproc visit, void *arg)
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->swap_current_task);
     Py_VISIT(state->face_of);
+    Py_VISIT(state->tls_library);
     return 0;
 }
 
@@ -120,4 +121,5 @@ fl_state_clear(fl_state *state)
     Py_CLEAR(state->current_tasks);
     Py_CLEAR(state->swap_current_task);
     Py_CLEAR(state->face_of);
+    Py_CLEAR(state->tls_library);
 }

@@ -28,7 +28,9 @@
     X(WritePipeTransport)                                                                          \
     X(DatagramTransport)                                                                           \
     X(BaseServer)                                                                                  \
-    X(Listener)
+    X(Listener)                                                                                    \
+    X(TLSLibrary)                                                                                  \
+    X(TLSEngine)
 
 /* X(name): PyObject *str_##name, the interned string "name" */
 #define FL_STRINGS(X)                                                                              \
@@ -66,6 +68,8 @@
     X(debug)                                                                                       \
     X(default)                                                                                     \
     X(delay)                                                                                       \
+    X(direct)                                                                                      \
+    X(do_handshake)                                                                                \
     X(eager_start)                                                                                 \
     X(enabled)                                                                                     \
     X(eof_received)                                                                                \
@@ -95,13 +99,16 @@
     X(nbytes)                                                                                      \
     X(pause_writing)                                                                               \
     X(peername)                                                                                    \
+    X(pending)                                                                                     \
     X(pipe)                                                                                        \
     X(protocol)                                                                                    \
     X(protocol_factory)                                                                            \
+    X(read)                                                                                        \
     X(recv)                                                                                        \
     X(recv_into)                                                                                   \
     X(recvfrom)                                                                                    \
     X(recvfrom_into)                                                                               \
+    X(release)                                                                                     \
     X(remove_done_callback)                                                                        \
     X(result)                                                                                      \
     X(resume_writing)                                                                              \
@@ -109,17 +116,24 @@
     X(send)                                                                                        \
     X(sendto)                                                                                      \
     X(server)                                                                                      \
+    X(server_hostname)                                                                             \
+    X(server_side)                                                                                 \
+    X(session)                                                                                     \
     X(set_name)                                                                                    \
     X(sock)                                                                                        \
     X(socket)                                                                                      \
     X(sockname)                                                                                    \
     X(source_traceback)                                                                            \
+    X(sslcontext)                                                                                  \
     X(task)                                                                                        \
     X(throw)                                                                                       \
     X(time)                                                                                        \
     X(transport)                                                                                   \
+    X(unwrap)                                                                                      \
     X(waiter)                                                                                      \
-    X(when)
+    X(when)                                                                                        \
+    X(write)                                                                                       \
+    X(write_eof)
 
 /* X(field, module, attribute): PyObject *field */
 #define FL_IMPORTS(X)                                                                              \
@@ -197,6 +211,7 @@ typedef struct fl_state {
     PyObject *current_tasks;     /* the live dict {loop: task} of asyncio; NULL from 3.14 on */
     PyObject *swap_current_task; /* _asyncio._swap_current_task; NULL before 3.14 */
     PyObject *face_of; /* the Python package's face_of(), or NULL: shown as __class__ of subclasses */
+    PyObject *tls_library; /* what tls/ knows of the module ssl; NULL: not asked for yet */
     fl_ready_fn run_ready[FL_READY_KINDS];
     /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
     int (*complete_waiter)(PyObject *future);

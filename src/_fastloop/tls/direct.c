@@ -1,0 +1,300 @@
+/* Data by SSL_read() and SSL_write().  The SSL keeps the two memory BIOs that the SSLObject was made with; only the
+   memory behind them is exchanged (BIO_set_mem_buf), so that input is read where the caller has it and output is
+   sent from where OpenSSL has put it. */
+#include "tls/engine.h"
+
+#include <string.h>
+
+#define SPARE_MAX (512 * 1024) /* bytes of output memory kept for the next write */
+#define RECORD_MAX (16 * 1024)
+#define RECORD_EXTRA 96 /* at least what a record adds to its plaintext: if it is more, OpenSSL gets more memory */
+
+static const fl_libssl *
+direct_lib(TLSEngineObject *self)
+{
+    return &self->library->lib;
+}
+
+static void
+direct_attach(TLSEngineObject *self, fl_bio *bio, fl_buf_mem *memory, int close)
+{
+    direct_lib(self)->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, close, memory);
+}
+
+/* -- input ----------------------------------------------------------------------------------------- */
+
+static size_t
+direct_pending(TLSEngineObject *self)
+{
+    return (size_t)direct_lib(self)->BIO_ctrl(self->in, FL_BIO_CTRL_PENDING, 0, NULL);
+}
+
+/* Copy bytes behind those in self->kept, to which `in` is attached. */
+static int
+direct_keep(TLSEngineObject *self, const char *data, size_t len)
+{
+    size_t n;
+    if (len > 0 && !direct_lib(self)->BIO_write_ex(self->in, data, len, &n)) {
+        direct_lib(self)->ERR_clear_error();
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+/* Give the memory of `kept` back when all of it was consumed. */
+static void
+direct_drop_kept(TLSEngineObject *self)
+{
+    if (!self->lending && self->kept.data != NULL && direct_pending(self) == 0) {
+        direct_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
+        memset(&self->kept, 0, sizeof(self->kept));
+        direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+    }
+}
+
+static int
+direct_unlend(TLSEngineObject *self)
+{
+    if (!self->lending) {
+        direct_drop_kept(self);
+        return 0;
+    }
+    size_t left = direct_pending(self);
+    const char *rest = self->lent.data + self->lent.length - left;
+    self->lending = false;
+    direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+    return direct_keep(self, rest, left);
+}
+
+static int
+direct_feed(TLSEngineObject *self, const char *data, size_t len, bool lend)
+{
+    if (direct_unlend(self) < 0) {
+        return -1;
+    }
+    if (!lend || self->kept.data != NULL) {
+        return direct_keep(self, data, len);
+    }
+    self->lent = (fl_buf_mem){.data = (char *)data, .length = len, .max = len};
+    self->lending = true;
+    direct_attach(self, self->in, &self->lent, FL_BIO_NOCLOSE);
+    return 0;
+}
+
+static int
+direct_feed_eof(TLSEngineObject *self)
+{
+    direct_lib(self)->BIO_ctrl(self->in, FL_BIO_C_SET_BUF_MEM_EOF_RETURN, 0, NULL);
+    return 0;
+}
+
+static int
+direct_has_input(TLSEngineObject *self)
+{
+    if (direct_pending(self) > 0 || direct_lib(self)->SSL_pending(self->ssl) > 0) {
+        return 1;
+    }
+    direct_drop_kept(self);
+    return 0;
+}
+
+/* -- data ------------------------------------------------------------------------------------------ */
+
+/* SSL_get_error() looks into the thread's queue of errors: nothing may be left in it from before. */
+static void
+direct_clear_errors(TLSEngineObject *self)
+{
+    if (direct_lib(self)->ERR_peek_error() != 0) { /* much cheaper than to clear an empty queue */
+        direct_lib(self)->ERR_clear_error();
+    }
+}
+
+/* SSL_read() or SSL_write() has not succeeded: what to do now, FL_TLS_FAILED without an exception. */
+static int
+direct_outcome(TLSEngineObject *self)
+{
+    switch (direct_lib(self)->SSL_get_error(self->ssl, 0)) {
+    case FL_SSL_ERROR_WANT_READ:
+        return FL_TLS_WANTS_INPUT;
+    case FL_SSL_ERROR_ZERO_RETURN:
+        return FL_TLS_CLOSED;
+    default:
+        return FL_TLS_FAILED;
+    }
+}
+
+/* An SSL that has failed fails again, and OpenSSL's error queue still tells why: repeated through Python, the
+   call raises Python's own exception. */
+static Py_ssize_t
+direct_read(TLSEngineObject *self, char *buffer, size_t size)
+{
+    size_t n;
+    direct_clear_errors(self);
+    if (direct_lib(self)->SSL_read_ex(self->ssl, buffer, size, &n)) {
+        return (Py_ssize_t)n;
+    }
+    int outcome = direct_outcome(self);
+    if (outcome == FL_TLS_FAILED && direct_unlend(self) == 0) {
+        return fl_tls_python_ops.read(self, buffer, size);
+    }
+    direct_drop_kept(self);
+    return outcome;
+}
+
+/* Have the output of `len` bytes go to the spare memory or, if that is too small, to new memory. */
+static void
+direct_prepare_output(TLSEngineObject *self, size_t len)
+{
+    const fl_libssl *lib = direct_lib(self);
+    TLSLibraryObject *library = self->library;
+    size_t size = len + (len / RECORD_MAX + 1) * RECORD_EXTRA;
+    if (self->sealed.data != NULL) {
+        return;
+    }
+    if (library->spare_size < size) {
+        char *bigger = lib->CRYPTO_malloc(size, __FILE__, __LINE__);
+        if (bigger == NULL) {
+            return; /* OpenSSL may have more luck with smaller pieces */
+        }
+        lib->CRYPTO_free(library->spare, __FILE__, __LINE__);
+        library->spare = bigger;
+        library->spare_size = size;
+    }
+    self->sealed.data = library->spare;
+    self->sealed.max = library->spare_size;
+    library->spare = NULL;
+    library->spare_size = 0;
+    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+}
+
+static Py_ssize_t
+direct_write(TLSEngineObject *self, const char *data, size_t len)
+{
+    size_t n;
+    direct_prepare_output(self, len);
+    direct_clear_errors(self);
+    if (direct_lib(self)->SSL_write_ex(self->ssl, data, len, &n)) {
+        return (Py_ssize_t)n;
+    }
+    int outcome = direct_outcome(self);
+    return outcome == FL_TLS_WANTS_INPUT ? outcome : fl_tls_python_ops.write(self, data, len);
+}
+
+/* -- output ---------------------------------------------------------------------------------------- */
+
+static int
+direct_output(TLSEngineObject *self, const char **data, size_t *len)
+{
+    *data = self->sealed.data + self->taken;
+    *len = self->sealed.length - self->taken;
+    return 0;
+}
+
+/* All output is sent: leave the memory to the next writer, or give it back. */
+static void
+direct_release_output(TLSEngineObject *self)
+{
+    TLSLibraryObject *library = self->library;
+    char *unused = self->sealed.data;
+    if (self->sealed.max <= SPARE_MAX && self->sealed.max > library->spare_size) {
+        unused = library->spare;
+        library->spare = self->sealed.data;
+        library->spare_size = self->sealed.max;
+    }
+    direct_lib(self)->CRYPTO_free(unused, __FILE__, __LINE__);
+    memset(&self->sealed, 0, sizeof(self->sealed));
+    self->taken = 0;
+    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+}
+
+static void
+direct_output_taken(TLSEngineObject *self, size_t n)
+{
+    self->taken += n;
+    if (self->taken == self->sealed.length) {
+        direct_release_output(self);
+    }
+    else if (self->taken > self->sealed.length / 2) { /* so that it does not grow without end */
+        self->sealed.length -= self->taken;
+        memmove(self->sealed.data, self->sealed.data + self->taken, self->sealed.length);
+        self->taken = 0;
+        direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+    }
+}
+
+/* -- beginning and end ----------------------------------------------------------------------------- */
+
+/* Python code runs in the middle of data only in ways that are rare: leave them to Python.  It would run for
+   contexts with message or keylog callbacks, and for the SNI callback when a client renegotiates. */
+static bool
+direct_suits(TLSEngineObject *self, fl_ssl *ssl)
+{
+    if (direct_lib(self)->SSL_get_options(ssl) & FL_SSL_OP_ALLOW_CLIENT_RENEGOTIATION) {
+        return false;
+    }
+    static const char *const callbacks[] = {"_msg_callback", "keylog_filename"};
+    PyObject *context = PyObject_GetAttrString(self->sslobject, "context");
+    bool suits = context != NULL;
+    for (size_t i = 0; suits && i < sizeof(callbacks) / sizeof(*callbacks); i++) {
+        PyObject *callback = PyObject_GetAttrString(context, callbacks[i]);
+        suits = callback == Py_None;
+        Py_XDECREF(callback);
+    }
+    Py_XDECREF(context);
+    PyErr_Clear();
+    return suits;
+}
+
+/* From now on the memory of a BIO is ours; *memory is what it was. */
+static void
+direct_take_memory(TLSEngineObject *self, fl_bio *bio, fl_buf_mem **memory)
+{
+    const fl_libssl *lib = direct_lib(self);
+    lib->BIO_ctrl(bio, FL_BIO_C_GET_BUF_MEM_PTR, 0, memory);
+    lib->BIO_ctrl(bio, FL_BIO_CTRL_SET_CLOSE, FL_BIO_NOCLOSE, NULL);
+}
+
+int
+fl_tls_direct_begin(TLSEngineObject *self)
+{
+    PyObject *socket;
+    fl_ssl *ssl = fl_tls_library_ssl(self->library, self->sslobject, &socket);
+    if (ssl == NULL) {
+        return 0;
+    }
+    if (!direct_suits(self, ssl)) {
+        Py_DECREF(socket);
+        return 0;
+    }
+    self->socket = socket;
+    self->ssl = ssl;
+    self->in = direct_lib(self)->SSL_get_rbio(ssl);
+    self->out = direct_lib(self)->SSL_get_wbio(ssl);
+    direct_take_memory(self, self->in, &self->first_in);
+    direct_take_memory(self, self->out, &self->first_out);
+    direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+    return 1;
+}
+
+static void
+direct_detach(TLSEngineObject *self)
+{
+    direct_attach(self, self->in, self->first_in, FL_BIO_CLOSE);
+    direct_attach(self, self->out, self->first_out, FL_BIO_CLOSE);
+    direct_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
+    direct_lib(self)->CRYPTO_free(self->sealed.data, __FILE__, __LINE__);
+}
+
+const fl_tls_ops fl_tls_direct_ops = {
+    .feed = direct_feed,
+    .unlend = direct_unlend,
+    .feed_eof = direct_feed_eof,
+    .has_input = direct_has_input,
+    .read = direct_read,
+    .write = direct_write,
+    .output = direct_output,
+    .output_taken = direct_output_taken,
+    .detach = direct_detach,
+};

@@ -1,0 +1,122 @@
+/* TLS with no I/O: bytes from the peer go in, plaintext comes out, and the other way round.  An engine owns an
+   ssl.SSLObject, whose Python methods do handshake and shutdown, so that exceptions, SNI, ALPN, keylog and sessions
+   are Python's own.  In between, data is decrypted and encrypted by SSL_read() and SSL_write() of the OpenSSL that
+   _ssl has loaded (direct.c), or by the SSLObject's methods where that is in doubt (python.c).
+
+   All functions need the interpreter lock and belong to one thread, the loop's.  The caller owns a reference to the
+   engine during each call.  A call while another one on the same engine is under way, as from an SNI callback,
+   raises RuntimeError.  Each call may have made output, also one that fails (an alert): take it afterwards. */
+#ifndef FL_TLS_ENGINE_H
+#define FL_TLS_ENGINE_H
+
+#include "tls/library.h"
+
+#include <stdbool.h>
+
+typedef struct fl_tls TLSEngineObject;
+
+/* Results below 1 of functions that return a number of bytes. */
+enum {
+    FL_TLS_WANTS_INPUT =
+        0,              /* nothing can be done before the next fl_tls_feed() or fl_tls_feed_eof() */
+    FL_TLS_FAILED = -1, /* with an exception */
+    FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
+};
+
+/* How data passes: where direct.c and python.c differ. */
+typedef struct {
+    int (*feed)(TLSEngineObject *self, const char *data, size_t len, bool lend); /* 0 or -1 */
+    int (*unlend)(TLSEngineObject *self);                                        /* 0 or -1 */
+    int (*feed_eof)(TLSEngineObject *self);                                      /* 0 or -1 */
+    int (*has_input)(TLSEngineObject *self); /* whether read() may get on: 1 or 0, -1 with an exception */
+    Py_ssize_t (*read)(TLSEngineObject *self, char *buffer, size_t size); /* once: at most a record */
+    Py_ssize_t (*write)(TLSEngineObject *self, const char *data, size_t len);
+    int (*output)(TLSEngineObject *self, const char **data, size_t *len); /* 0 or -1 */
+    void (*output_taken)(TLSEngineObject *self, size_t n);
+    void (*detach)(TLSEngineObject *self); /* the engine ends, its SSLObject perhaps not */
+} fl_tls_ops;
+
+extern const fl_tls_ops fl_tls_direct_ops;
+extern const fl_tls_ops fl_tls_python_ops;
+
+struct fl_tls {
+    PyObject_HEAD
+    const fl_tls_ops *ops;
+    fl_state *state;           /* held */
+    TLSLibraryObject *library; /* owned */
+    PyObject *sslobject; /* owned: what get_extra_info("ssl_object") shows; NULL before it was made */
+    PyObject *failure;   /* owned: the exception that the next read raises, or NULL */
+    bool busy;           /* a call is under way */
+    bool connected;      /* the handshake is done */
+    bool ended; /* end of file, close_notify or failure: a read has more to tell, even without input */
+
+    /* direct.c.  The two memory BIOs of the SSL get memory of ours, and at the end their own again. */
+    PyObject *socket; /* owned: the _ssl._SSLSocket, which owns the SSL; NULL when python.c is at work */
+    fl_ssl *ssl;
+    fl_bio *in, *out;
+    fl_buf_mem *first_in;  /* the own memory of `in` */
+    fl_buf_mem *first_out; /* … and of `out` */
+    fl_buf_mem lent;       /* for `in`: the caller's bytes, attached while `lending` */
+    fl_buf_mem kept;       /* for `in`: copies of what was not consumed */
+    fl_buf_mem sealed;     /* for `out` */
+    size_t taken;          /* bytes at the beginning of `sealed`, or of `output`, that are sent */
+    bool lending;
+
+    /* python.c */
+    PyObject *incoming, *outgoing; /* owned: the ssl.MemoryBIO of each direction */
+    PyObject *output; /* owned: bytes out of `outgoing`, not all of them taken; or NULL */
+};
+
+/* Which way data passes. */
+typedef enum { FL_TLS_BEST, FL_TLS_DIRECT, FL_TLS_PYTHON } fl_tls_way;
+
+/* A new engine, before its handshake.  The arguments are those of SSLContext.wrap_bio(); server_hostname and session may
+   be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_DIRECT it is a RuntimeError where it is not. */
+TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_side,
+                            PyObject *server_hostname, PyObject *session, fl_tls_way way);
+
+/* Hand over bytes from the peer.  They are borrowed until fl_tls_unlend(): call that before anything else may run
+   that changes them, a call into Python above all.  0 or -1. */
+int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);
+
+/* Copy what is left of lent bytes, which is seldom anything.  0, or -1 with MemoryError. */
+int fl_tls_unlend(TLSEngineObject *self);
+
+/* No more bytes come from the peer.  0 or -1. */
+int fl_tls_feed_eof(TLSEngineObject *self);
+
+/* Go on with the handshake.  1: done, 0: wants input, -1: it has failed. */
+int fl_tls_handshake(TLSEngineObject *self);
+
+/* Decrypt up to `size` > 0 bytes, as much as the input allows.  Their number, or FL_TLS_….  A failure behind some data
+   is kept for the next call.  Of the user's code only a context's _msg_callback may run. */
+Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size);
+
+/* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
+   call again after more input, with the same bytes in front.  Of the user's code only _msg_callback may run. */
+Py_ssize_t fl_tls_write(TLSEngineObject *self, const char *data, size_t len);
+
+/* Send a close_notify and wait for the peer's.  1: both were exchanged, 0: wants input, -1: failed.  Data that the peer
+   has sent before must have been read. */
+int fl_tls_shutdown(TLSEngineObject *self);
+
+/* What is to be sent: a pointer into the engine's memory, good until the next call; *len is 0 when there is nothing.
+   Perhaps not all: ask again after taking it.  0 or -1. */
+int fl_tls_output(TLSEngineObject *self, const char **data, size_t *len);
+
+/* The first n bytes of it are sent. */
+void fl_tls_output_taken(TLSEngineObject *self, size_t n);
+
+/* Add the types to the module state.  0 or -1. */
+int fl_tls_setup_types(PyObject *module, fl_state *state);
+
+/* -- between the files of tls/ ---------------------------------------------------------------------- */
+
+/* Take over the SSL behind self->sslobject.  1, or 0 without an exception where that must not be done. */
+int fl_tls_direct_begin(TLSEngineObject *self);
+
+/* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSED, and it is cleared, or
+   FL_TLS_FAILED. */
+int fl_tls_outcome(TLSEngineObject *self);
+
+#endif

@@ -1,0 +1,184 @@
+/* Data by the methods of SSLObject and MemoryBIO: where OpenSSL must not be called, and for exceptions. */
+#include "tls/engine.h"
+
+#include <string.h>
+
+#define RECORD_MAX (16 * 1024) /* bytes that one record decrypts to at most */
+
+/* The number that a method or attribute has given, whose reference is taken; -1 with an exception. */
+static Py_ssize_t
+python_number(PyObject *number)
+{
+    if (number == NULL) {
+        return -1;
+    }
+    Py_ssize_t value = PyLong_AsSsize_t(number);
+    Py_DECREF(number);
+    if (value < 0 && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_RuntimeError, "the SSL object has returned a negative number");
+    }
+    return value;
+}
+
+/* object.method(data) for borrowed memory, which Python will not see after the call. */
+static Py_ssize_t
+python_call(TLSEngineObject *self, PyObject *object, PyObject *method, const char *data, size_t len)
+{
+    PyObject *view = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)len, PyBUF_READ);
+    if (view == NULL) {
+        return -1;
+    }
+    Py_ssize_t n = python_number(PyObject_CallMethodOneArg(object, method, view));
+    PyObject *raised = PyErr_GetRaisedException(); /* its traceback may keep the view */
+    PyObject *released = PyObject_CallMethodNoArgs(view, self->state->str_release);
+    Py_DECREF(view);
+    if (released == NULL) {
+        Py_XDECREF(raised);
+        return -1;
+    }
+    Py_DECREF(released);
+    PyErr_SetRaisedException(raised);
+    return n;
+}
+
+int
+fl_tls_outcome(TLSEngineObject *self)
+{
+    int outcome = FL_TLS_FAILED;
+    if (PyErr_ExceptionMatches(self->library->SSLWantReadError) ||
+        PyErr_ExceptionMatches(self->library->SSLWantWriteError)) {
+        outcome = FL_TLS_WANTS_INPUT;
+    }
+    else if (PyErr_ExceptionMatches(self->library->SSLZeroReturnError)) {
+        outcome = FL_TLS_CLOSED;
+    }
+    if (outcome != FL_TLS_FAILED) {
+        PyErr_Clear();
+    }
+    return outcome;
+}
+
+static int
+python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(lend))
+{
+    while (len > 0) {
+        Py_ssize_t n = python_call(self, self->incoming, self->state->str_write, data, len);
+        if (n < 0) {
+            return -1;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int
+python_unlend(TLSEngineObject *Py_UNUSED(self))
+{
+    return 0;
+}
+
+static int
+python_feed_eof(TLSEngineObject *self)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(self->incoming, self->state->str_write_eof);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+python_has_input(TLSEngineObject *self)
+{
+    PyObject *name = self->state->str_pending;
+    Py_ssize_t n = python_number(PyObject_GetAttr(self->incoming, name));
+    if (n == 0) {
+        n = python_number(PyObject_CallMethodNoArgs(self->sslobject, name));
+    }
+    return n < 0 ? -1 : n > 0;
+}
+
+/* sslobject.read(size): bytes, or NULL with an exception. */
+static PyObject *
+python_read_bytes(TLSEngineObject *self, size_t size)
+{
+    PyObject *number = PyLong_FromSize_t(size < RECORD_MAX ? size : RECORD_MAX);
+    PyObject *bytes =
+        number == NULL ? NULL
+                       : PyObject_CallMethodOneArg(self->sslobject, self->state->str_read, number);
+    Py_XDECREF(number);
+    if (bytes != NULL && !(PyBytes_Check(bytes) && (size_t)PyBytes_GET_SIZE(bytes) <= size)) {
+        PyErr_SetString(PyExc_RuntimeError, "the SSL object's read() has not returned such bytes");
+        Py_CLEAR(bytes);
+    }
+    return bytes;
+}
+
+static Py_ssize_t
+python_read(TLSEngineObject *self, char *buffer, size_t size)
+{
+    PyObject *bytes = python_read_bytes(self, size);
+    if (bytes == NULL) {
+        return fl_tls_outcome(self);
+    }
+    Py_ssize_t n = PyBytes_GET_SIZE(bytes);
+    memcpy(buffer, PyBytes_AS_STRING(bytes), (size_t)n);
+    Py_DECREF(bytes);
+    return n > 0 ? n : FL_TLS_CLOSED;
+}
+
+static Py_ssize_t
+python_write(TLSEngineObject *self, const char *data, size_t len)
+{
+    Py_ssize_t n = python_call(self, self->sslobject, self->state->str_write, data, len);
+    if (n >= 0) {
+        return n;
+    }
+    return PyErr_ExceptionMatches(self->library->SSLZeroReturnError) ? FL_TLS_FAILED
+                                                                     : fl_tls_outcome(self);
+}
+
+static int
+python_output(TLSEngineObject *self, const char **data, size_t *len)
+{
+    *len = 0;
+    if (self->output == NULL) {
+        Py_ssize_t n = python_number(PyObject_GetAttr(self->outgoing, self->state->str_pending));
+        if (n <= 0) {
+            return (int)n;
+        }
+        self->output = PyObject_CallMethodNoArgs(self->outgoing, self->state->str_read);
+        if (self->output == NULL) {
+            return -1;
+        }
+    }
+    *data = PyBytes_AS_STRING(self->output) + self->taken;
+    *len = (size_t)PyBytes_GET_SIZE(self->output) - self->taken;
+    return 0;
+}
+
+static void
+python_output_taken(TLSEngineObject *self, size_t n)
+{
+    self->taken += n;
+    if (self->output != NULL && self->taken == (size_t)PyBytes_GET_SIZE(self->output)) {
+        self->taken = 0;
+        Py_CLEAR(self->output);
+    }
+}
+
+static void
+python_detach(TLSEngineObject *Py_UNUSED(self))
+{
+}
+
+const fl_tls_ops fl_tls_python_ops = {
+    .feed = python_feed,
+    .unlend = python_unlend,
+    .feed_eof = python_feed_eof,
+    .has_input = python_has_input,
+    .read = python_read,
+    .write = python_write,
+    .output = python_output,
+    .output_taken = python_output_taken,
+    .detach = python_detach,
+};
