@@ -109,7 +109,8 @@ class Trace:
             self.transport.pause_reading()
 
     def act_write(self, size):
-        self.transport.write(bytearray(b"w" * size))
+        if not self.transport.is_closing():  # asyncio may still send it, while close() waits for other data
+            self.transport.write(bytearray(b"w" * size))
 
     def act_switch(self, size):
         self.transport.set_protocol(self.protocol(BufferedRecorder if size > 1 else Recorder))
