@@ -1,6 +1,8 @@
 """TLSEngine, bytes in and bytes out: both ways of passing data, against each other and against Python's SSLObject."""
 
+import _ssl
 import contextlib
+import ctypes
 import gc
 import itertools
 import os
@@ -15,6 +17,7 @@ from fastloop import _fastloop
 from fastloop._fastloop import TLSEngine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_subinterpreters import RUN_IN_NEW_INTERPRETER
 
 NAME = "server.example"
 BIG = bytes(range(256)) * 4000
@@ -409,8 +412,7 @@ def shutdown_with_data_unread(client, server):
     return (server.shutdown,)
 
 
-def renegotiation_request(client, server):
-    # A ClientHello in a record of the connection cannot be made from here: one without protection will do.
+def client_hello_without_protection(_client, server):
     server.feed(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")
     return server.read, 100
 
@@ -428,7 +430,7 @@ FAILURES = [
     write_after_shutdown,
     shutdown_twice,
     shutdown_with_data_unread,
-    renegotiation_request,
+    client_hello_without_protection,
 ]
 
 
@@ -609,6 +611,80 @@ def test_a_client_asked_for_its_certificate_later(engine, authority, server_cont
     assert server.read(100) == b"me"
 
 
+# -- what comes in the middle of data, provoked through OpenSSL itself ----------------------------------
+
+
+class Library:
+    """Functions of OpenSSL that Python does not offer, for the SSL behind one side's SSLObject."""
+
+    def __init__(self, side):
+        self.functions = ctypes.CDLL(_ssl.__file__)
+        self.ssl = ctypes.c_void_p.from_address(id(side.ssl_object._sslobj) + object.__basicsize__ + 8)
+
+    def __getattr__(self, name):
+        return lambda *args: getattr(self.functions, name)(self.ssl, *args)
+
+
+def attempt(function, *args):
+    """Return what the function returns, or the facts of its exception; a SSLWantReadError counts as None."""
+    try:
+        return function(*args)
+    except ssl.SSLWantReadError:
+        return None
+    except Exception as error:
+        return facts(error)
+
+
+@NEEDS_DIRECT
+def test_the_server_asks_for_another_handshake(engine, peer, connect, server_context):
+    server_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client, server = connect(engine, peer)
+    library = Library(server)
+    assert [library.SSL_renegotiate(), library.SSL_do_handshake()] == [1, 1]
+    carry(server, client)
+    assert client.read(100) is None
+    assert client.write(BIG) == 0
+    for _ in range(3):
+        carry(client, server)
+        assert server.read(100) is None
+        carry(server, client)
+        assert client.read(100) is None
+    assert client.write(BIG) == len(BIG)
+    carry(client, server)
+    assert drain(server) == BIG
+
+
+@NEEDS_DIRECT
+def test_the_client_asks_for_another_handshake(engine, connect, server_context):
+    server_context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def results(kind):
+        client, server = connect(kind)
+        library = Library(client)
+        yield [library.SSL_renegotiate(), library.SSL_do_handshake()]
+        for _ in range(2):
+            yield carry(client, server)
+            yield attempt(server.read, 100)
+            yield carry(server, client)
+            yield attempt(client.read, 100)
+
+    assert list(results(engine)) == list(results(Plain))
+
+
+@NEEDS_DIRECT
+@pytest.mark.parametrize("answer", [False, True], ids=["one-sided", "mutual"])
+def test_new_keys(engine, peer, connect, answer):
+    client, server = connect(engine, peer)
+    for source, target in ((client, server), (server, client)) * 2:
+        assert Library(source).SSL_key_update(int(answer)) == 1
+        assert source.write(b"data")
+        carry(source, target)
+        assert target.read(100) == b"data"
+        assert target.write(b"answer")
+        carry(target, source)
+        assert source.read(100) == b"answer"
+
+
 # -- callbacks ------------------------------------------------------------------------------------------
 
 
@@ -783,6 +859,34 @@ def test_renegotiating_clients_are_left_to_python(server_context):
     assert not TLSEngine(server_context, server_side=True).direct
 
 
+@NEEDS_DIRECT
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="as in test_subinterpreters.py")
+def test_subinterpreters_have_a_library_each(certificate, tmp_path):
+    path = tmp_path / "server.pem"
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(path))
+    work = f"""
+import os, ssl
+from fastloop._fastloop import TLSEngine
+server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server_context.load_cert_chain({str(path)!r})
+client_context = ssl._create_unverified_context()
+for _ in range(3):
+    client, server = TLSEngine(client_context, direct=True), TLSEngine(server_context, True, direct=True)
+    while not (client.handshake() & server.handshake()):
+        server.feed(client.output())
+        client.feed(server.output())
+    client.write(b"hello")
+    assert server.receive(client.output()) == b"hello"
+os.write(1, b"done\\n")
+"""
+    run = RUN_IN_NEW_INTERPRETER[min(sys.version_info[:2], (3, 14))]
+    program = f"{run}\nwork = {work!r}\nexec(work); run(work); run(work); exec(work)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (result.stdout, result.stderr) == ("done\n" * 4, "")
+
+
 # -- memory ---------------------------------------------------------------------------------------------
 
 
@@ -843,24 +947,36 @@ def test_an_engine_in_a_cycle_is_collected(engine, client_context):
     assert reference() is None
 
 
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+class Mallinfo2(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def allocated():
+    """Return the bytes in use on the C heap (0 where the C library does not tell) and Python's blocks."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", lambda: Mallinfo2())
+    mallinfo.restype = Mallinfo2
+    gc.collect()
+    info = mallinfo()
+    return info.uordblks + info.hblkhd, sys.getallocatedblocks()
+
+
 def test_engines_made_and_dropped_leave_no_memory(engine, connect):
     def use(times):
         for _ in range(times):
             client, server = connect(engine)
             client.write(BIG[:20_000])
             assert server.receive(client.output())
+            client.write(BIG[:20_000])
+            server.feed(client.output(10_000))
             client.shutdown()
 
     use(50)
-    before = resident()
+    before = allocated()
     use(100)
-    assert resident() - before < 1_000_000
+    after = allocated()
+    assert after[0] - before[0] < 100 * 100  # bytes for each pair
+    assert after[1] - before[1] < 50
 
 
 def test_the_library_is_asked_for_once():

@@ -142,37 +142,51 @@ direct_read(TLSEngineObject *self, char *buffer, size_t size)
     return outcome;
 }
 
-/* Have the output of `len` bytes go to the spare memory or, if that is too small, to new memory. */
-static void
-direct_prepare_output(TLSEngineObject *self, size_t len)
+/* Memory for at least `size` bytes: the spare, or new.  NULL: there is none. */
+static char *
+direct_take_spare(TLSEngineObject *self, size_t *size)
 {
-    const fl_libssl *lib = direct_lib(self);
     TLSLibraryObject *library = self->library;
-    size_t size = len + (len / RECORD_MAX + 1) * RECORD_EXTRA;
-    if (self->sealed.data != NULL) {
-        return;
+    char *memory = library->spare;
+    if (library->spare_size < *size) {
+        return direct_lib(self)->CRYPTO_malloc(*size, __FILE__, __LINE__);
     }
-    if (library->spare_size < size) {
-        char *bigger = lib->CRYPTO_malloc(size, __FILE__, __LINE__);
-        if (bigger == NULL) {
-            return; /* OpenSSL may have more luck with smaller pieces */
-        }
-        lib->CRYPTO_free(library->spare, __FILE__, __LINE__);
-        library->spare = bigger;
-        library->spare_size = size;
-    }
-    self->sealed.data = library->spare;
-    self->sealed.max = library->spare_size;
+    *size = library->spare_size;
     library->spare = NULL;
     library->spare_size = 0;
-    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+    return memory;
+}
+
+/* Have room for what becomes of `len` bytes, so that OpenSSL need not enlarge the memory by and by.  Without
+   memory OpenSSL may have more luck with smaller pieces, or says so. */
+static void
+direct_make_room(TLSEngineObject *self, size_t len)
+{
+    fl_buf_mem *sealed = &self->sealed;
+    size_t need = len + (len / RECORD_MAX + 1) * RECORD_EXTRA;
+    size_t left = sealed->length - self->taken;
+    if (sealed->max - sealed->length >= need) {
+        return;
+    }
+    size_t size = 2 * left + need;
+    char *memory = direct_take_spare(self, &size);
+    if (memory == NULL) {
+        return;
+    }
+    if (left > 0) {
+        memcpy(memory, sealed->data + self->taken, left);
+    }
+    direct_lib(self)->CRYPTO_free(sealed->data, __FILE__, __LINE__);
+    *sealed = (fl_buf_mem){.data = memory, .length = left, .max = size};
+    self->taken = 0;
+    direct_attach(self, self->out, sealed, FL_BIO_NOCLOSE);
 }
 
 static Py_ssize_t
 direct_write(TLSEngineObject *self, const char *data, size_t len)
 {
     size_t n;
-    direct_prepare_output(self, len);
+    direct_make_room(self, len);
     direct_clear_errors(self);
     if (direct_lib(self)->SSL_write_ex(self->ssl, data, len, &n)) {
         return (Py_ssize_t)n;

@@ -89,11 +89,12 @@ int fl_tls_feed_eof(TLSEngineObject *self);
 int fl_tls_handshake(TLSEngineObject *self);
 
 /* Decrypt up to `size` > 0 bytes, as much as the input allows.  Their number, or FL_TLS_….  A failure behind some data
-   is kept for the next call.  Of the user's code only a context's _msg_callback may run. */
+   is kept for the next call.  None of the user's code runs but a context's _msg_callback and, when a peer renegotiates
+   TLS 1.2 with a pre-shared key, the callback for that key. */
 Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size);
 
 /* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
-   call again after more input, with the same bytes in front.  Of the user's code only _msg_callback may run. */
+   call again after more input, with the same bytes in front.  What user's code may run: as for fl_tls_read(). */
 Py_ssize_t fl_tls_write(TLSEngineObject *self, const char *data, size_t len);
 
 /* Send a close_notify and wait for the peer's.  1: both were exchanged, 0: wants input, -1: failed.  Data that the peer

@@ -6,7 +6,7 @@
 
 #include <structmember.h>
 
-#define READ_SIZE (256 * 1024)
+#define RECORD_MAX (16 * 1024)
 
 /* -- methods --------------------------------------------------------------------------------------- */
 
@@ -107,8 +107,8 @@ TLSEngine_receive(TLSEngineObject *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    /* plaintext is no longer than what it was encrypted to, but for what has waited */
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + READ_SIZE / 16);
+    /* plaintext is shorter than what it was encrypted to, but a record may have been under way */
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + RECORD_MAX);
     Py_ssize_t n = FL_TLS_FAILED;
     if (bytes != NULL && fl_tls_feed(self, view.buf, (size_t)view.len) == 0) {
         n = fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
