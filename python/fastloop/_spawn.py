@@ -23,7 +23,8 @@ else:
 
 # To close what the child shall not have takes a file action that came with Python 3.13 and glibc 2.34; where
 # posix_spawn() does not report what exec() says, Popen does not use it either.
-_CAN_SPAWN = getattr(subprocess, "_USE_POSIX_SPAWN", False) and hasattr(os, "POSIX_SPAWN_CLOSEFROM")
+_CLOSEFROM: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
+_CAN_SPAWN = getattr(subprocess, "_USE_POSIX_SPAWN", False) and _CLOSEFROM is not None
 # What Python ignores, and Popen gives its default handling back to in a child.
 _RESTORED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)]
 
@@ -87,7 +88,8 @@ class Popen(_Popen):
         try:
             actions = self._connect(streams, theirs)
             sys.audit("subprocess.Popen", program, command, None, None)
-            self.pid = find_and_spawn(program, command, None, file_actions=actions, setsigdef=_RESTORED)
+            inherited: Any = None  # 3.13 on: the environment is this process's
+            self.pid = find_and_spawn(program, command, inherited, file_actions=actions, setsigdef=_RESTORED)
             self._child_created = True
         finally:
             for fd in theirs:
@@ -115,7 +117,7 @@ class Popen(_Popen):
                 actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
             else:
                 raise _Unusual
-        actions.append((os.POSIX_SPAWN_CLOSEFROM, 3))
+        actions.append((_CLOSEFROM, 3))
         return actions
 
     def _make_pipe(self, fd: int) -> int:
