@@ -380,9 +380,7 @@ def test_debug_messages_of_reading(ends, loop, caplog):
     assert f"Read pipe {fd} connected: (<" in text
 
 
-def test_debug_messages_of_pausing(impl, ends, loop, caplog, request):
-    if impl.name == "fastloop":
-        request.applymarker(pytest.mark.xfail(reason="transports do not log it"))
+def test_debug_messages_of_pausing(ends, loop, caplog):
     caplog.set_level(logging.DEBUG, "asyncio")
     loop.set_debug(True)
     end = ends()

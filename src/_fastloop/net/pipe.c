@@ -28,18 +28,6 @@ pipe_send(int fd, const struct iovec *pieces, int n)
     return sent < 0 ? -errno : sent;
 }
 
-static int
-pipe_log_closed(StreamObject *self)
-{
-    if (!self->loop->debug) {
-        return 0;
-    }
-    PyObject *done =
-        PyObject_CallMethod(self->loop->state->logger, "info", "sO", "%r was closed by peer", self);
-    Py_XDECREF(done);
-    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
-}
-
 /* -- the reading end ------------------------------------------------------------------------------- */
 
 /* The writing end is closed: that is the end of the transport too, whatever eof_received() says. */
@@ -48,7 +36,7 @@ read_pipe_end_of_file(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     PyObject *name = self->loop->state->str_eof_received;
-    if (pipe_log_closed(self) < 0) {
+    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
         return -1;
     }
     self->io.closing = true;
@@ -95,7 +83,7 @@ static int
 write_pipe_hung_up(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (pipe_log_closed(self) < 0) {
+    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
         return -1;
     }
     PyObject *exc = NULL;
@@ -142,7 +130,9 @@ static int
 pipe_examine(PyObject *pipe, int *fd, mode_t *mode, const char *complaint)
 {
     struct stat status;
-    *fd = PyObject_AsFileDescriptor(pipe);
+    PyObject *number = PyObject_CallMethod(pipe, "fileno", NULL); /* an int could not be closed */
+    *fd = number == NULL ? -1 : PyObject_AsFileDescriptor(number);
+    Py_XDECREF(number);
     if (*fd < 0) {
         return -1;
     }

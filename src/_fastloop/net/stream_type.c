@@ -34,21 +34,12 @@ socket_send(int fd, const struct iovec *pieces, int n)
     return sent < 0 ? -errno : sent;
 }
 
-static int
-stream_log_eof(StreamObject *self)
-{
-    PyObject *done =
-        PyObject_CallMethod(self->loop->state->logger, "debug", "sO", "%r received EOF", self);
-    Py_XDECREF(done);
-    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
-}
-
 /* The protocol decides whether the connection stays open for sending. */
 static int
 socket_end_of_file(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->loop->debug && stream_log_eof(self) < 0) {
+    if (fl_transport_log(transport, "debug", "%r received EOF") < 0) {
         return -1;
     }
     PyObject *result = fl_transport_call(transport, self->loop->state->str_eof_received, NULL);

@@ -87,6 +87,17 @@ fl_transport_report(TransportObject *self, const char *message)
 }
 
 int
+fl_transport_log(TransportObject *self, const char *level, const char *format)
+{
+    if (!self->loop->debug) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethod(self->loop->state->logger, level, "sO", format, self);
+    Py_XDECREF(done);
+    return done == NULL ? fl_transport_report(self, "Exception in logging") : 0;
+}
+
+int
 fl_transport_report_callback(TransportObject *self, PyObject *name)
 {
     if (fl_exception_must_leave()) {

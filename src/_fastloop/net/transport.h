@@ -127,6 +127,9 @@ fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
 /* Give the raised exception to the loop's exception handler.  0, or -1 with one that has to leave. */
 int fl_transport_report(TransportObject *self, const char *message);
 
+/* In debug mode: logger.level(format, self), errors of which are reported.  0, or -1 with one that has to leave. */
+int fl_transport_log(TransportObject *self, const char *level, const char *format);
+
 /* The raised exception is reported as one of the callback protocol.name, as a Handle would. */
 int fl_transport_report_callback(TransportObject *self, PyObject *name);
 

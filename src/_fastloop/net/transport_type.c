@@ -287,6 +287,9 @@ Transport_pause_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (transport_is_reading(self)) {
         self->paused = true; /* the poller hears of it when something arrives: often nothing does */
+        if (fl_transport_log(self, "debug", "%r pauses reading") < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }
@@ -300,7 +303,8 @@ Transport_resume_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
     if (!self->io.closing && self->paused) {
         self->paused = false;
         const fl_transport_ops *ops = fl_transport_ops_of(self);
-        if (fl_transport_rearm(self) < 0 || (ops->resumed != NULL && ops->resumed(self) < 0)) {
+        if (fl_transport_rearm(self) < 0 || (ops->resumed != NULL && ops->resumed(self) < 0) ||
+            fl_transport_log(self, "debug", "%r resumes reading") < 0) {
             return NULL;
         }
     }
