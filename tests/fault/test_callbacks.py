@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import sys
 import warnings
 
 import pytest
@@ -193,12 +194,13 @@ def bystander(connect, turn):
 @pytest.mark.parametrize("protocol_type", [Recorder, BufferedRecorder])
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("action", ACTIONS)
-def test_action_in_a_call(loop, turn, reported, bystander, protocol_type, name, action):
+def test_action_in_a_call(impl, loop, turn, reported, bystander, protocol_type, name, action):
     life = Life(loop, protocol_type)
     life.acts[name] = [ACTIONS[action]]
     life.run()
     check(life, turn)
-    assert {type(context["exception"]) for context in reported} <= {Failure, OSError, AttributeError}
+    if impl.name == "fastloop" or sys.version_info >= (3, 14):  # asyncio used to call None at times
+        assert {type(context["exception"]) for context in reported} <= {Failure, OSError, AttributeError}
 
 
 @settings(
