@@ -112,14 +112,61 @@ trial_sslobject(TLSLibraryObject *self, PyObject *ssl)
     return sslobject;
 }
 
-/* Whether a name given through Python is found through the pointer. */
+/* Whether a memory BIO reads the memory it is given, and no further, and leaves it as it was. */
 static bool
-trial_name_arrives(TLSLibraryObject *self, PyObject *socket)
+trial_input_works(const fl_libssl *lib, fl_bio *bio)
 {
+    const char text[] = "abc";
+    char lent[] = "abc", copy[sizeof(text)];
+    fl_buf_mem memory = {.data = lent, .length = 3, .max = 3};
+    size_t n = 0;
+    lib->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, FL_BIO_NOCLOSE, &memory);
+    return lib->BIO_ctrl(bio, FL_BIO_CTRL_PENDING, 0, NULL) == 3 &&
+           lib->BIO_read_ex(bio, copy, 2, &n) && n == 2 && memcmp(copy, text, 2) == 0 &&
+           lib->BIO_ctrl(bio, FL_BIO_CTRL_PENDING, 0, NULL) == 1 && strcmp(lent, text) == 0;
+}
+
+/* Whether a memory BIO puts what is written into the memory it was given, behind what is there. */
+static bool
+trial_output_works(const fl_libssl *lib, fl_bio *bio)
+{
+    fl_buf_mem memory = {0};
+    size_t n = 0;
+    lib->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, FL_BIO_NOCLOSE, &memory);
+    bool works = lib->BIO_write_ex(bio, "ab", 2, &n) && n == 2 &&
+                 lib->BIO_write_ex(bio, "cd", 2, &n) && memory.length == 4 && memory.max >= 4 &&
+                 memcmp(memory.data, "abcd", 4) == 0;
+    lib->CRYPTO_free(memory.data, __FILE__, __LINE__);
+    return works;
+}
+
+/* Whether the memory behind a BIO of the trial connection can be exchanged as direct.c does it. */
+static bool
+trial_memory_works(const fl_libssl *lib, fl_bio *bio,
+                   bool (*works)(const fl_libssl *lib, fl_bio *bio))
+{
+    fl_buf_mem *first = NULL;
+    lib->BIO_ctrl(bio, FL_BIO_C_GET_BUF_MEM_PTR, 0, &first);
+    if (first == NULL || first->length != 0) {
+        return false;
+    }
+    lib->BIO_ctrl(bio, FL_BIO_CTRL_SET_CLOSE, FL_BIO_NOCLOSE, NULL);
+    bool worked = works(lib, bio);
+    lib->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, FL_BIO_CLOSE, first);
+    return worked;
+}
+
+/* Whether a name given through Python is found through the pointer, and all the rest works. */
+static bool
+trial_passes(TLSLibraryObject *self, PyObject *socket)
+{
+    const fl_libssl *lib = &self->lib;
     fl_ssl *ssl = library_ssl_of(self, socket, false);
     const char *name =
-        ssl == NULL ? NULL : self->lib.SSL_get_servername(ssl, FL_TLSEXT_NAMETYPE_HOST_NAME);
-    return name != NULL && strcmp(name, TRIAL_NAME) == 0;
+        ssl == NULL ? NULL : lib->SSL_get_servername(ssl, FL_TLSEXT_NAMETYPE_HOST_NAME);
+    return name != NULL && strcmp(name, TRIAL_NAME) == 0 &&
+           trial_memory_works(lib, lib->SSL_get_rbio(ssl), trial_input_works) &&
+           trial_memory_works(lib, lib->SSL_get_wbio(ssl), trial_output_works);
 }
 
 /* NULL, or the reason why OpenSSL must not be called. */
@@ -129,11 +176,11 @@ trial_run(TLSLibraryObject *self, PyObject *ssl)
     PyObject *sslobject = trial_sslobject(self, ssl);
     PyObject *socket = sslobject == NULL ? NULL : PyObject_GetAttrString(sslobject, "_sslobj");
     bool passed = socket != NULL && (PyObject *)Py_TYPE(sslobject) == self->SSLObject &&
-                  (PyObject *)Py_TYPE(socket) == self->SSLSocket && trial_name_arrives(self, socket);
+                  (PyObject *)Py_TYPE(socket) == self->SSLSocket && trial_passes(self, socket);
     PyErr_Clear();
     Py_XDECREF(socket);
     Py_XDECREF(sslobject);
-    return passed ? NULL : "the objects of _ssl are not laid out as expected";
+    return passed ? NULL : "the objects of _ssl, or OpenSSL, are not as expected";
 }
 
 /* Look for OpenSSL's functions.  NULL, or a reason not to use them; also with an exception. */

@@ -33,6 +33,7 @@ typedef struct {
     X(long, SSL_ctrl, (fl_ssl *, int, long, void *))                                               \
     X(long, BIO_ctrl, (fl_bio *, int, long, void *))                                               \
     X(int, BIO_write_ex, (fl_bio *, const void *, size_t, size_t *))                               \
+    X(int, BIO_read_ex, (fl_bio *, void *, size_t, size_t *))                                      \
     X(int, BIO_method_type, (const fl_bio *))                                                      \
     X(unsigned long, ERR_peek_error, (void))                                                       \
     X(void, ERR_clear_error, (void))                                                               \
