@@ -13,7 +13,6 @@ import weakref
 
 import pytest
 import trustme
-from fastloop import _fastloop
 from fastloop._fastloop import TLSEngine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -977,7 +976,3 @@ def test_engines_made_and_dropped_leave_no_memory(engine, connect):
     after = allocated()
     assert after[0] - before[0] < 100 * 100  # bytes for each pair
     assert after[1] - before[1] < 50
-
-
-def test_the_library_is_asked_for_once():
-    assert _fastloop.TLSEngine.refusal() is TLSEngine.refusal()

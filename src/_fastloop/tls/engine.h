@@ -76,7 +76,7 @@ TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_s
                             PyObject *server_hostname, PyObject *session, fl_tls_way way);
 
 /* Hand over bytes from the peer.  They are borrowed until fl_tls_unlend(): call that before anything else may run
-   that changes them, a call into Python above all.  0 or -1. */
+   that changes them, a call into Python above all, and also after a failure.  0 or -1. */
 int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);
 
 /* Copy what is left of lent bytes, which is seldom anything.  0, or -1 with MemoryError. */
