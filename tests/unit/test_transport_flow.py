@@ -212,6 +212,18 @@ def test_write_in_pause_writing(connection):
     assert protocol.names[1:] == ["pause_writing", "resume_writing"]
 
 
+@pytest.mark.parametrize("high", [0, 65536])
+def test_abort_in_pause_writing(connection, turn, high):
+    """Nobody is told to go on with what is lost."""
+    transport, protocol = connection.transport, connection.protocol
+    protocol.on["pause_writing"] = transport.abort
+    transport.set_write_buffer_limits(high=high)
+    connection.fill_kernel()
+    transport.write(b"y" * (high + 1))
+    turn()
+    assert protocol.names == ["connection_made", "pause_writing", "connection_lost"]
+
+
 def test_close_in_pause_writing(connection):
     transport, protocol = connection.transport, connection.protocol
     protocol.on["pause_writing"] = transport.close

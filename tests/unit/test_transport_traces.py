@@ -139,9 +139,13 @@ class Trace:
         elif kind in ("turn", "drain"):
             self.turn()
         if kind == "drain" and self.peer.fileno() >= 0:
-            self.notes.append(("peer has", len(receive(self.peer)) % 9973))
+            self.note_received()
         transport = self.transport
         self.notes.append((transport.is_closing(), transport.is_reading(), transport.get_write_buffer_size()))
+
+    def note_received(self):
+        """How much of what was written; how much it takes to fill the kernel varies a little."""
+        self.notes.append(("peer has", receive(self.peer).count(b"w")))
 
     def turn(self):
         """Several turns: what a call into the protocol schedules may be run in the same one or in the next."""
@@ -153,7 +157,7 @@ class Trace:
         self.turn()
         self.close()
         if self.peer.fileno() >= 0:
-            self.notes.append(("peer has", len(receive(self.peer))))
+            self.note_received()
 
     def close(self):
         if self.transport._sock is not None:
