@@ -433,8 +433,9 @@ fl_datagram_flush(DatagramObject *self)
                    ? fl_transport_fatal(transport, "Fatal write error on datagram transport")
                    : 0;
     }
+    bool was_paused = self->protocol_paused;
     if (more < 0 || fl_transport_maybe_pause(transport) < 0 ||
-        fl_transport_maybe_resume(transport) < 0) {
+        (was_paused && !self->conn_lost && fl_transport_maybe_resume(transport) < 0)) {
         return -1;
     }
     if (self->queue_len == 0 && self->io.closing && !self->conn_lost) {

@@ -268,6 +268,26 @@ stream_drained(StreamObject *self)
     return 0;
 }
 
+/* Tell the protocol to pause or to go on, then do what has waited for the last byte to leave: once, at the end of the
+   outermost flush. */
+static int
+stream_sent(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    bool was_paused = self->protocol_paused, nested = self->flushing;
+    PyObject *leaving = NULL;
+    self->flushing = true;
+    if (fl_transport_maybe_pause(transport) < 0 ||
+        (was_paused && !self->conn_lost && fl_transport_maybe_resume(transport) < 0)) {
+        fl_leaving_keep(&leaving);
+    }
+    self->flushing = nested;
+    if (!nested && self->outbox.size == 0 && !self->conn_lost && stream_drained(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
+}
+
 int
 fl_stream_flush(StreamObject *self)
 {
@@ -288,14 +308,7 @@ fl_stream_flush(StreamObject *self)
             return fl_transport_fatal(transport, stream_ops(self)->base.write_error);
         }
     }
-    PyObject *leaving = NULL;
-    if (fl_transport_maybe_pause(transport) < 0 || fl_transport_maybe_resume(transport) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (!left && self->outbox.size == 0 && stream_drained(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    return fl_leaving_raise(leaving);
+    return stream_sent(self);
 }
 
 int

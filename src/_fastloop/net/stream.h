@@ -12,6 +12,7 @@ typedef struct {
     bool buffered;          /* the protocol is a BufferedProtocol */
     bool bulk;              /* the last read filled much of the scratch memory */
     bool eof;               /* write_eof() was called */
+    bool flushing;          /* a flush is under way, from whose callbacks others may begin */
 } StreamObject;
 
 /* How bytes come and go. */
