@@ -391,11 +391,7 @@ fl_handle_report(LoopObject *loop, HandleObject *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *context = handle_error_context(self, exc);
-    PyObject *handled = PyErr_GetHandledException();
-    PyErr_SetHandledException(exc); /* the handler runs as if in an except clause */
-    int rc = fl_call_exception_handler(loop->state, (PyObject *)loop, context);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
+    int rc = fl_report_exception(loop->state, (PyObject *)loop, context, exc);
     Py_DECREF(exc);
     return rc;
 }

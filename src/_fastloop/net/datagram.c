@@ -21,30 +21,32 @@ datagram_called(DatagramObject *self, PyObject *name, PyObject *result)
     return 0;
 }
 
-/* protocol.error_received(OSError(err)). */
+/* protocol.error_received() with the raised exception. */
 static int
-datagram_error(DatagramObject *self, int err)
+datagram_tell_error(DatagramObject *self)
 {
     PyObject *name = self->loop->state->str_error_received;
-    fl_raise_errno(err);
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
     Py_DECREF(exc);
     return datagram_called(self, name, result);
 }
 
+/* The same for a system call that has failed. */
+static int
+datagram_error(DatagramObject *self, int err)
+{
+    fl_raise_errno(err);
+    return datagram_tell_error(self);
+}
+
 /* The raised exception of a method of the socket: an OSError goes to the protocol, any other ends the transport. */
 static int
 datagram_method_failed(DatagramObject *self, const char *message)
 {
-    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
-        return fl_transport_fatal((TransportObject *)self, message);
-    }
-    PyObject *name = self->loop->state->str_error_received;
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
-    Py_DECREF(exc);
-    return datagram_called(self, name, result);
+    return PyErr_ExceptionMatches(PyExc_OSError)
+               ? datagram_tell_error(self)
+               : fl_transport_fatal((TransportObject *)self, message);
 }
 
 /* protocol.datagram_received(data, address); both are taken. */

@@ -190,32 +190,16 @@ sendto_address(DatagramObject *self, PyObject *given, PyObject **address)
     return same > 0 ? 0 : -1;
 }
 
-static int
-sendto_check_data(PyObject *data)
-{
-    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
-        return 0;
-    }
-    PyObject *name = PyType_GetName(Py_TYPE(data));
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not %R", name);
-        Py_DECREF(name);
-    }
-    return -1;
-}
-
 static PyObject *
 DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
     static const fl_signature signature = {"sendto", 1, 2, 2, {FL_PARAM(data), FL_PARAM(addr)}};
     PyObject *given[2], *address;
-    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
-        sendto_check_data(given[0]) < 0) {
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    PyObject *data =
-        PyBytes_CheckExact(given[0]) ? Py_NewRef(given[0]) : PyBytes_FromObject(given[0]);
+    PyObject *data = fl_arg_bytes(given[0], "data argument must be a bytes-like object, not %R");
     bool send = data != NULL && (FL_SENDS_EMPTY_DATAGRAMS || PyBytes_GET_SIZE(data) > 0);
     if (data == NULL || (send && sendto_address(self, given[1], &address) < 0)) {
         Py_XDECREF(data);
@@ -235,25 +219,8 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
-                               "Have this protocol called from now on.");
-
-static PyObject *
-DatagramTransport_set_protocol(DatagramObject *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
-{
-    PyObject *protocol =
-        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
-    if (protocol == NULL) {
-        return NULL;
-    }
-    Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef datagram_methods[] = {
     {"sendto", FL_FASTCALL(DatagramTransport_sendto), FL_KEYWORDS, sendto_doc},
-    {"set_protocol", FL_FASTCALL(DatagramTransport_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {NULL},
 };
 

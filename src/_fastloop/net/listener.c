@@ -8,7 +8,6 @@
 #include "py/types.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #define RETRY_DELAY 1.0 /* asyncio.constants.ACCEPT_RETRY_DELAY, seconds */
@@ -36,11 +35,7 @@ listener_report(ListenerObject *self, const char *message)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *context = Py_BuildValue("{sssO}", "message", message, "exception", exc);
-    PyObject *handled = PyErr_GetHandledException();
-    PyErr_SetHandledException(exc);
-    int rc = fl_call_exception_handler(self->loop->state, (PyObject *)self->loop, context);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
+    int rc = fl_report_exception(self->loop->state, (PyObject *)self->loop, context, exc);
     Py_DECREF(exc);
     return rc;
 }
@@ -219,19 +214,6 @@ static const fl_io_ops listener_ops = {.ready = listener_ready, .flush = listene
 
 enum { ARG_LOOP, ARG_SOCK, ARG_SERVER, ARG_FACTORY, ARG_BACKLOG, ARG_ACCEPTED, ARGS };
 
-/* Accepted sockets inherit the option: small writes leave at once. */
-static void
-listener_set_nodelay(int fd)
-{
-    struct sockaddr_storage name;
-    socklen_t len = sizeof(name);
-    int on = 1;
-    if (getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
-        (name.ss_family == AF_INET || name.ss_family == AF_INET6)) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    }
-}
-
 static int
 listener_fill(ListenerObject *self, PyObject **given)
 {
@@ -251,7 +233,7 @@ listener_fill(ListenerObject *self, PyObject **given)
     self->io.ops = &listener_ops;
     self->io.object = (PyObject *)self;
     self->io.fd = fd;
-    listener_set_nodelay(fd);
+    fl_socket_set_nodelay(fd); /* the sockets it accepts inherit that */
     return fl_io_watch(self->loop, &self->io, FL_READ);
 }
 

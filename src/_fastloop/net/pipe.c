@@ -118,6 +118,7 @@ static const fl_stream_ops write_pipe_ops = {
             .hurry = fl_stream_hurry,
             .lost = fl_stream_lost,
         },
+    .vain_write = "pipe closed by peer or os.write(pipe, data) raised exception.",
     .send = pipe_send,
 };
 
@@ -243,55 +244,29 @@ WritePipeTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 /* -- methods --------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
-                               "Have this protocol called from now on.");
-
-static PyObject *
-Pipe_set_protocol(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    PyObject *protocol =
-        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
-    if (protocol == NULL) {
-        return NULL;
-    }
-    Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(write_doc, "write($self, /, data)\n--\n\n"
                         "Send data (bytes, bytearray or memoryview) without blocking.\n\n"
                         "Raises TypeError for other types.  After close() the data is dropped.");
 
+/* Takes bytes, which may be NULL with an exception. */
 static PyObject *
-write_pipe_write(StreamObject *self, PyObject *data)
+write_pipe_write(StreamObject *self, PyObject *bytes)
 {
-    bool known = PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data);
-    Py_ssize_t len = known ? PyObject_Size(data) : -1;
-    if (len < 0) {
-        Py_XDECREF(known ? NULL : fl_stream_bytes(data));
+    if (bytes == NULL) {
         return NULL;
     }
-    if (self->io.closing && !self->conn_lost) {
-        Py_RETURN_NONE; /* what was written before is still being sent */
+    if (self->io.closing && !self->conn_lost) { /* what was written before is still being sent */
+        Py_DECREF(bytes);
+        Py_RETURN_NONE;
     }
-    if (len > 0) {
-        int rc = self->conn_lost
-                     ? fl_transport_vain_write((TransportObject *)self,
-                                               "pipe closed by peer or os.write(pipe, data) raised "
-                                               "exception.")
-                     : fl_stream_write(self, data);
-        if (rc < 0) {
-            return NULL;
-        }
-    }
-    Py_RETURN_NONE;
+    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 WritePipe_write(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *data = fl_args_one(self->loop->state, "write", FL_PARAM(data), args, nargs, kwnames);
-    return data == NULL ? NULL : write_pipe_write(self, data);
+    return write_pipe_write(self, data == NULL ? NULL : fl_arg_bytes(data, FL_WRITE_TYPE_ERROR));
 }
 
 PyDoc_STRVAR(writelines_doc,
@@ -306,9 +281,7 @@ WritePipe_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t nargs
     PyObject *empty = iterable == NULL ? NULL : PyBytes_FromStringAndSize(NULL, 0);
     PyObject *joined = empty == NULL ? NULL : PyObject_CallMethod(empty, "join", "O", iterable);
     Py_XDECREF(empty);
-    PyObject *result = joined == NULL ? NULL : write_pipe_write(self, joined);
-    Py_XDECREF(joined);
-    return result;
+    return write_pipe_write(self, joined);
 }
 
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
@@ -328,13 +301,7 @@ WritePipe_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
     Py_RETURN_TRUE;
 }
 
-static PyMethodDef read_pipe_methods[] = {
-    {"set_protocol", FL_FASTCALL(Pipe_set_protocol), FL_KEYWORDS, set_protocol_doc},
-    {NULL},
-};
-
 static PyMethodDef write_pipe_methods[] = {
-    {"set_protocol", FL_FASTCALL(Pipe_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {"write", FL_FASTCALL(WritePipe_write), FL_KEYWORDS, write_doc},
     {"writelines", FL_FASTCALL(WritePipe_writelines), FL_KEYWORDS, writelines_doc},
     {"write_eof", (PyCFunction)WritePipe_write_eof, METH_NOARGS, write_eof_doc},
@@ -416,18 +383,18 @@ PyDoc_STRVAR(WritePipeTransport_doc,
              "The transport of a pipe's writing end, a file object which it owns from now on.\n\n"
              "Raises ValueError for what is no pipe, socket or character device.");
 
-#define PIPE_SLOTS(name, methods)                                                                  \
+#define PIPE_SLOTS(name)                                                                  \
     {Py_tp_doc, (void *)name##_doc}, {Py_tp_new, name##_new},                                      \
         {Py_tp_init, fl_transport_init_nothing}, {Py_tp_dealloc, fl_stream_dealloc},                    \
         {Py_tp_finalize, fl_transport_finalize}, {Py_tp_traverse, fl_stream_traverse},             \
-        {Py_tp_clear, fl_stream_clear}, {Py_tp_repr, Pipe_repr}, {Py_tp_methods, methods},         \
+        {Py_tp_clear, fl_stream_clear}, {Py_tp_repr, Pipe_repr},         \
         {Py_tp_getset, pipe_getset}, {Py_tp_members, pipe_members},                                \
     {                                                                                              \
         0, NULL                                                                                    \
     }
 
-static PyType_Slot read_pipe_slots[] = {PIPE_SLOTS(ReadPipeTransport, read_pipe_methods)};
-static PyType_Slot write_pipe_slots[] = {PIPE_SLOTS(WritePipeTransport, write_pipe_methods)};
+static PyType_Slot read_pipe_slots[] = {PIPE_SLOTS(ReadPipeTransport)};
+static PyType_Slot write_pipe_slots[] = {PIPE_SLOTS(WritePipeTransport)};
 
 static PyType_Spec read_pipe_spec = {
     .name = "fastloop._fastloop.ReadPipeTransport",
@@ -447,7 +414,8 @@ int
 fl_pipe_setup_types(PyObject *module, fl_state *state)
 {
     PyMethodDef *const read_topics[] = {fl_transport_methods, fl_reading_methods, NULL};
-    PyMethodDef *const write_topics[] = {fl_transport_methods, fl_flow_methods, NULL};
+    PyMethodDef *const write_topics[] = {fl_transport_methods, fl_flow_methods, write_pipe_methods,
+                                         NULL};
     if (fl_transport_add_type(module, &read_pipe_spec, state->asyncio_ReadTransport,
                               "ReadPipeTransport", &state->ReadPipeTransport_type, read_topics) < 0) {
         return -1;

@@ -1,6 +1,7 @@
 /* SockCall: the coroutine object.  What it attempts is in sock_ops.c. */
 #include "net/sock_call.h"
 
+#include "net/socket_object.h"
 #include "py/call.h"
 #include "py/types.h"
 #include "task/future.h"
@@ -112,12 +113,7 @@ SockCall_dealloc(SockCallObject *self)
 int
 fl_sock_fileno(SockCallObject *self)
 {
-    int fd = PyObject_AsFileDescriptor(self->sock);
-    if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
-        PyErr_Clear();
-        return fl_raise_errno(-EBADF);
-    }
-    return fd;
+    return fl_socket_object_fileno(self->sock);
 }
 
 /* What asyncio checks before the first attempt.  0, or -1 with TypeError or ValueError. */

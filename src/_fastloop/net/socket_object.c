@@ -1,7 +1,30 @@
 /* Socket objects. */
 #include "net/socket_object.h"
 
+#include "py/call.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+int
+fl_socket_object_fileno(PyObject *sock)
+{
+    int fd = PyObject_AsFileDescriptor(sock);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        return fl_raise_errno(-EBADF);
+    }
+    return fd;
+}
+
+void
+fl_socket_set_nodelay(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
 
 void
 fl_socket_object_detach(PyObject *sock)

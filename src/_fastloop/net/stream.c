@@ -1,6 +1,7 @@
 /* Byte streams: from the kernel to the protocol and back. */
 #include "net/stream.h"
 
+#include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"
 
@@ -357,23 +358,6 @@ fl_stream_lost(TransportObject *transport)
 
 /* -- accepting data -------------------------------------------------------------------------------- */
 
-PyObject *
-fl_stream_bytes(PyObject *data)
-{
-    if (PyBytes_CheckExact(data)) {
-        return Py_NewRef(data);
-    }
-    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
-        return PyBytes_FromObject(data); /* it may be changed later */
-    }
-    PyObject *name = PyType_GetName(Py_TYPE(data));
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError, FL_WRITE_TYPE_ERROR, name);
-        Py_DECREF(name);
-    }
-    return NULL;
-}
-
 /* Bytes were queued: leave them to the end of the callback, or send them now. */
 static int
 stream_queued(StreamObject *self)
@@ -390,14 +374,22 @@ stream_queued(StreamObject *self)
     return 0;
 }
 
-int
-fl_stream_write(StreamObject *self, PyObject *data)
+/* Data for a connection that is lost.  0 or -1. */
+static int
+stream_vain_write(StreamObject *self)
 {
-    PyObject *bytes = fl_stream_bytes(data);
-    if (bytes == NULL || fl_outbox_append(&self->outbox, bytes) < 0) {
-        return -1;
+    return fl_transport_vain_write((TransportObject *)self, stream_ops(self)->vain_write);
+}
+
+int
+fl_stream_write(StreamObject *self, PyObject *bytes)
+{
+    bool wanted = PyBytes_GET_SIZE(bytes) > 0;
+    if (!wanted || self->conn_lost) {
+        Py_DECREF(bytes);
+        return wanted ? stream_vain_write(self) : 0;
     }
-    return stream_queued(self);
+    return fl_outbox_append(&self->outbox, bytes) < 0 ? -1 : stream_queued(self);
 }
 
 /* A list of bytes objects, none of them empty, from an iterable of bytes-like objects. */
@@ -408,8 +400,8 @@ bytes_list(PyObject *iterable)
     PyObject *list = iterator == NULL ? NULL : PyList_New(0);
     PyObject *item;
     while (list != NULL && (item = PyIter_Next(iterator)) != NULL) {
-        PyObject *bytes =
-            PyObject_CheckBuffer(item) ? PyBytes_FromObject(item) : fl_stream_bytes(item);
+        PyObject *bytes = PyObject_CheckBuffer(item) ? PyBytes_FromObject(item)
+                                                     : fl_arg_bytes(item, FL_WRITE_TYPE_ERROR);
         Py_DECREF(item);
         if (bytes == NULL || (PyBytes_GET_SIZE(bytes) > 0 && PyList_Append(list, bytes) < 0)) {
             Py_CLEAR(list);
@@ -426,6 +418,9 @@ bytes_list(PyObject *iterable)
 int
 fl_stream_write_all(StreamObject *self, PyObject *iterable)
 {
+    if (self->conn_lost) {
+        return stream_vain_write(self);
+    }
     PyObject *list = bytes_list(iterable);
     if (list == NULL) {
         return -1;

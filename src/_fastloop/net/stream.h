@@ -18,6 +18,7 @@ typedef struct {
 /* How bytes come and go. */
 typedef struct {
     fl_transport_ops base;
+    const char *vain_write; /* the warning when a lost connection is written to again and again */
     ssize_t (*receive)(int fd, void *buffer, size_t size); /* bytes, or -errno */
     ssize_t (*send)(int fd, const struct iovec *pieces, int n);
     int (*end_of_file)(StreamObject *self); /* the peer sends no more.  0 or -1 that has to leave */
@@ -37,8 +38,9 @@ int fl_stream_lost(TransportObject *self);
 /* Send what the kernel takes and act on the outcome.  0, or -1 with an exception that has to leave. */
 int fl_stream_flush(StreamObject *self);
 
-/* Queue data (bytes, bytearray or memoryview, not empty), corked or sent at once.  0 or -1. */
-int fl_stream_write(StreamObject *self, PyObject *data);
+/* Queue a bytes object, whose reference is taken, corked or sent at once; nothing when it is empty or the connection
+   is lost.  0 or -1. */
+int fl_stream_write(StreamObject *self, PyObject *bytes);
 
 /* The same for all of an iterable.  0 or -1. */
 int fl_stream_write_all(StreamObject *self, PyObject *iterable);
@@ -50,9 +52,6 @@ int fl_stream_shutdown(StreamObject *self);
    in `context` before this returns.  Takes fd, also on failure.  0, or -1 with an exception to report. */
 int fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protocol,
                      ServerObject *server);
-
-/* bytes(data) unless it is bytes already; NULL with TypeError for what is neither bytes, bytearray nor memoryview. */
-PyObject *fl_stream_bytes(PyObject *data);
 
 /* tp_clear and the like of all streams. */
 int fl_stream_traverse(StreamObject *self, visitproc visit, void *arg);

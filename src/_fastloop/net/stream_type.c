@@ -1,13 +1,13 @@
 /* StreamTransport: the transport of a connected socket, as asyncio.Transport. */
 #include "net/stream.h"
 
+#include "net/socket_object.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "py/types.h"
 #include "task/future.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <structmember.h>
 #include <unistd.h>
 
@@ -70,6 +70,19 @@ socket_ready(fl_io *io, unsigned ready)
     return 0;
 }
 
+/* Whether it is a BufferedProtocol decides how it gets what arrives. */
+static int
+stream_adopt(TransportObject *transport, PyObject *protocol)
+{
+    StreamObject *self = (StreamObject *)transport;
+    int buffered = PyObject_IsInstance(protocol, self->loop->state->BufferedProtocol);
+    if (buffered < 0) {
+        return -1;
+    }
+    self->buffered = buffered > 0;
+    return 0;
+}
+
 static const fl_stream_ops socket_ops = {
     .base =
         {
@@ -82,7 +95,9 @@ static const fl_stream_ops socket_ops = {
             .discard = fl_stream_discard,
             .hurry = fl_stream_hurry,
             .lost = fl_stream_lost,
+            .adopt = stream_adopt,
         },
+    .vain_write = "socket.send() raised exception.",
     .receive = socket_receive,
     .send = socket_send,
     .end_of_file = socket_end_of_file,
@@ -91,23 +106,11 @@ static const fl_stream_ops socket_ops = {
 /* -- making ---------------------------------------------------------------------------------------- */
 
 static int
-stream_set_protocol(StreamObject *self, PyObject *protocol)
-{
-    int buffered = PyObject_IsInstance(protocol, self->loop->state->BufferedProtocol);
-    if (buffered < 0) {
-        return -1;
-    }
-    self->buffered = buffered > 0;
-    Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    return 0;
-}
-
-static int
 stream_begin(StreamObject *self, LoopObject *loop, int fd, PyObject *protocol)
 {
     fl_outbox_init(&self->outbox);
     if (fl_transport_init((TransportObject *)self, loop, &socket_ops.base, fd, protocol) < 0 ||
-        stream_set_protocol(self, protocol) < 0) {
+        stream_adopt((TransportObject *)self, protocol) < 0) {
         self->io.fd = -1; /* it stays the caller's */
         return -1;
     }
@@ -135,14 +138,6 @@ fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protoc
     return rc;
 }
 
-/* Small writes leave at once; a socket that is not TCP refuses, which does not matter. */
-static void
-stream_set_nodelay(int fd)
-{
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 static void
 stream_note_peer(StreamObject *self)
 {
@@ -151,7 +146,7 @@ stream_note_peer(StreamObject *self)
     if (getpeername(self->io.fd, (struct sockaddr *)&storage, &len) == 0) {
         fl_inet_set(&self->peer, (struct sockaddr *)&storage, len);
         if (storage.ss_family == AF_INET || storage.ss_family == AF_INET6) {
-            stream_set_nodelay(self->io.fd);
+            fl_socket_set_nodelay(self->io.fd);
         }
     }
 }
@@ -178,18 +173,6 @@ stream_check_arguments(fl_state *state, PyObject **given)
     return 0;
 }
 
-/* The descriptor of a socket object that a transport may own, or -1 with an exception. */
-static int
-stream_fileno(PyObject *sock)
-{
-    int fd = PyObject_AsFileDescriptor(sock);
-    if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
-        PyErr_Clear();
-        fl_raise_errno(-EBADF);
-    }
-    return fd;
-}
-
 static PyObject *
 StreamTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -205,7 +188,7 @@ StreamTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         stream_check_arguments(state, given) < 0) {
         return NULL;
     }
-    int fd = stream_fileno(given[ARG_SOCK]);
+    int fd = fl_socket_object_fileno(given[ARG_SOCK]);
     StreamObject *self = fd < 0 ? NULL : (StreamObject *)type->tp_alloc(type, 0);
     if (self == NULL ||
         stream_begin(self, (LoopObject *)given[ARG_LOOP], fd, given[ARG_PROTOCOL]) < 0) {
@@ -253,7 +236,7 @@ fl_stream_dealloc(StreamObject *self)
 
 /* -- writing --------------------------------------------------------------------------------------- */
 
-/* What write() and writelines() check first: 1 to go on, 0 when the data is not wanted, -1 with an exception. */
+/* What write() and writelines() check first.  0 or -1. */
 static int
 stream_check_write(StreamObject *self, const char *method)
 {
@@ -265,18 +248,7 @@ stream_check_write(StreamObject *self, const char *method)
         PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
         return -1;
     }
-    return 1;
-}
-
-/* Raise TypeError unless data is bytes, bytearray or memoryview; its length, or -1. */
-static Py_ssize_t
-stream_data_length(PyObject *data)
-{
-    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
-        return PyObject_Size(data);
-    }
-    Py_XDECREF(fl_stream_bytes(data));
-    return -1;
+    return 0;
 }
 
 PyDoc_STRVAR(write_doc,
@@ -289,19 +261,12 @@ static PyObject *
 StreamTransport_write(StreamObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *data = fl_args_one(self->loop->state, "write", FL_PARAM(data), args, nargs, kwnames);
-    Py_ssize_t len = data == NULL ? -1 : stream_data_length(data);
-    if (len < 0 || stream_check_write(self, "write") < 0) {
+    PyObject *bytes = data == NULL ? NULL : fl_arg_bytes(data, FL_WRITE_TYPE_ERROR);
+    if (bytes == NULL || stream_check_write(self, "write") < 0) {
+        Py_XDECREF(bytes);
         return NULL;
     }
-    if (len > 0) {
-        int rc = self->conn_lost ? fl_transport_vain_write((TransportObject *)self,
-                                                           "socket.send() raised exception.")
-                                 : fl_stream_write(self, data);
-        if (rc < 0) {
-            return NULL;
-        }
-    }
-    Py_RETURN_NONE;
+    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(writelines_doc,
@@ -314,18 +279,10 @@ StreamTransport_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t
 {
     PyObject *iterable =
         fl_args_one(self->loop->state, "writelines", FL_PARAM(list_of_data), args, nargs, kwnames);
-    bool wanted = iterable != NULL && stream_check_write(self, "writelines") > 0;
-    int given = wanted ? PyObject_IsTrue(iterable) : -1;
-    if (given < 0) {
+    bool allowed = iterable != NULL && stream_check_write(self, "writelines") == 0;
+    int given = allowed ? PyObject_IsTrue(iterable) : -1;
+    if (given < 0 || (given > 0 && fl_stream_write_all(self, iterable) < 0)) {
         return NULL;
-    }
-    if (given > 0) {
-        int rc = self->conn_lost ? fl_transport_vain_write((TransportObject *)self,
-                                                           "socket.send() raised exception.")
-                                 : fl_stream_write_all(self, iterable);
-        if (rc < 0) {
-            return NULL;
-        }
     }
     Py_RETURN_NONE;
 }
@@ -357,18 +314,6 @@ static PyObject *
 StreamTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
 {
     Py_RETURN_TRUE;
-}
-
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
-                               "Have this protocol called from now on.");
-
-static PyObject *
-StreamTransport_set_protocol(StreamObject *self, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    PyObject *protocol =
-        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
-    return protocol == NULL || stream_set_protocol(self, protocol) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* -- for loop.sendfile() --------------------------------------------------------------------------- */
@@ -419,7 +364,6 @@ static PyMethodDef stream_methods[] = {
     {"writelines", FL_FASTCALL(StreamTransport_writelines), FL_KEYWORDS, writelines_doc},
     {"write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", StreamTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
-    {"set_protocol", FL_FASTCALL(StreamTransport_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {"_make_empty_waiter", (PyCFunction)StreamTransport_make_empty_waiter, METH_NOARGS,
      make_empty_waiter_doc},
     {"_reset_empty_waiter", (PyCFunction)StreamTransport_reset_empty_waiter, METH_NOARGS,

@@ -66,12 +66,7 @@ report_exception(TransportObject *self, PyObject *message, PyObject *exc)
     }
     PyObject *context = error_context(self, message, exc);
     Py_DECREF(message);
-    PyObject *handled = PyErr_GetHandledException();
-    PyErr_SetHandledException(exc); /* the handler runs as if in an except clause */
-    int rc = fl_call_exception_handler(self->loop->state, (PyObject *)self->loop, context);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
-    return rc;
+    return fl_report_exception(self->loop->state, (PyObject *)self->loop, context, exc);
 }
 
 int
@@ -186,11 +181,12 @@ fl_transport_make(TransportObject *self)
 {
     PyObject *name = self->loop->state->str_connection_made;
     PyObject *result = fl_transport_call(self, name, (PyObject *)self);
-    int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
+    PyObject *leaving = NULL;
+    if (result == NULL && fl_transport_report_callback(self, name) < 0) {
+        fl_leaving_keep(&leaving); /* the rest is to be done all the same */
+    }
     Py_XDECREF(result);
     self->made = true;
-    PyObject *leaving =
-        rc < 0 ? PyErr_GetRaisedException() : NULL; /* the rest is to be done all the same */
     if (fl_transport_rearm(self) < 0 &&
         fl_transport_fatal(self, "Fatal error: cannot watch the descriptor") < 0) {
         fl_leaving_keep(&leaving);
@@ -372,12 +368,9 @@ transport_close_file(TransportObject *self)
 static int
 transport_release(TransportObject *self)
 {
-    int rc = 0;
-    if (self->io.lent && fl_watch_wake(self->loop, self->io.fd, FL_WRITING) < 0) {
-        rc = fl_transport_report(self, "Exception in closing a transport");
-    }
     PyObject *leaving = NULL;
-    if (rc < 0) {
+    if (self->io.lent && fl_watch_wake(self->loop, self->io.fd, FL_WRITING) < 0 &&
+        fl_transport_report(self, "Exception in closing a transport") < 0) {
         fl_leaving_keep(&leaving);
     }
     if (transport_close_file(self) < 0 &&
@@ -406,9 +399,8 @@ fl_transport_lose(TransportObject *self)
     self->lost_exc = NULL;
     self->lost = true;
     PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
-    int rc = result == NULL ? fl_transport_report_callback(self, name) : 0;
     PyObject *leaving = NULL;
-    if (rc < 0) {
+    if (result == NULL && fl_transport_report_callback(self, name) < 0) {
         fl_leaving_keep(&leaving);
     }
     Py_XDECREF(result);

@@ -18,7 +18,9 @@ typedef struct {
     size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */
     void (*discard)(TransportObject *self);  /* drop them */
     int (*hurry)(TransportObject *self);     /* try to send what is corked now.  0 or -1 */
-    int (*resumed)(TransportObject *self);   /* resume_reading() was called, or NULL.  0 or -1 */
+    int (*adopt)(TransportObject *self,
+                 PyObject *protocol);      /* it becomes the protocol, or NULL.  0 or -1 */
+    int (*resumed)(TransportObject *self); /* resume_reading() was called, or NULL.  0 or -1 */
     int (*lost)(TransportObject *self); /* connection_lost() has been called, or NULL.  0 or -1 */
 } fl_transport_ops;
 

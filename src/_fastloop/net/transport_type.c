@@ -218,6 +218,23 @@ Transport_get_protocol(TransportObject *self, PyObject *Py_UNUSED(ignored))
     return fl_or_none(self->protocol);
 }
 
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
+                               "Have this protocol called from now on.");
+
+static PyObject *
+Transport_set_protocol(TransportObject *self, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
+{
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    PyObject *protocol =
+        fl_args_one(self->loop->state, "set_protocol", FL_PARAM(protocol), args, nargs, kwnames);
+    if (protocol == NULL || (ops->adopt != NULL && ops->adopt(self, protocol) < 0)) {
+        return NULL;
+    }
+    Py_XSETREF(self->protocol, Py_NewRef(protocol));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(force_close_doc,
              "_force_close($self, exc, /)\n--\n\n"
              "Close at once; exc, an exception or None, goes to connection_lost().");
@@ -257,6 +274,7 @@ PyMethodDef fl_transport_methods[] = {
     {"close", (PyCFunction)Transport_close, METH_NOARGS, close_doc},
     {"abort", (PyCFunction)Transport_abort, METH_NOARGS, abort_doc},
     {"get_protocol", (PyCFunction)Transport_get_protocol, METH_NOARGS, get_protocol_doc},
+    {"set_protocol", FL_FASTCALL(Transport_set_protocol), FL_KEYWORDS, set_protocol_doc},
     {"_force_close", (PyCFunction)Transport_force_close, METH_O, force_close_doc},
     {"_fatal_error", FL_FASTCALL(Transport_fatal_error), FL_KEYWORDS, fatal_error_doc},
     {NULL},

@@ -133,6 +133,23 @@ fl_args_context(fl_state *state, const char *function, PyObject *const *kwvalues
     return 0;
 }
 
+PyObject *
+fl_arg_bytes(PyObject *data, const char *complaint)
+{
+    if (PyBytes_CheckExact(data)) {
+        return Py_NewRef(data);
+    }
+    if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
+        return PyBytes_FromObject(data);
+    }
+    PyObject *name = PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, complaint, name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
 int
 fl_arg_fd(PyObject *fileobj)
 {

@@ -49,6 +49,10 @@ fl_arg_given(PyObject *argument)
     return argument != NULL && argument != Py_None;
 }
 
+/* Data to send as bytes, mutable data copied.  NULL with a TypeError for what is neither bytes, bytearray nor
+   memoryview: `complaint`, whose %R shows the type's name. */
+PyObject *fl_arg_bytes(PyObject *data, const char *complaint);
+
 /* A file descriptor from an int or an object with fileno(), the ValueErrors of the selectors module
    included.  -1 with an exception on failure. */
 int fl_arg_fd(PyObject *fileobj);

@@ -140,6 +140,17 @@ fl_call_exception_handler(fl_state *state, PyObject *loop, PyObject *context)
 }
 
 int
+fl_report_exception(fl_state *state, PyObject *loop, PyObject *context, PyObject *exc)
+{
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc);
+    int rc = fl_call_exception_handler(state, loop, context);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    return rc;
+}
+
+int
 fl_loop_get_debug(fl_state *state, PyObject *loop)
 {
     PyObject *debug = PyObject_CallMethodNoArgs(loop, state->str_get_debug);

@@ -49,6 +49,9 @@ int fl_call_soon_method(fl_state *state, PyObject *loop, PyObject *callback, PyO
    already raised).  0, or -1 with an exception. */
 int fl_call_exception_handler(fl_state *state, PyObject *loop, PyObject *context);
 
+/* The same as if in an except clause of exc (borrowed), which `context` tells of. */
+int fl_report_exception(fl_state *state, PyObject *loop, PyObject *context, PyObject *exc);
+
 /* Whether obj answers get_debug() with a true value; -1 on error. */
 int fl_loop_get_debug(fl_state *state, PyObject *loop);
 
