@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from ._resolve import _AddressInfo
 
     _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
+    _TransportT = TypeVar("_TransportT", bound=asyncio.BaseTransport)
     _Tls: TypeAlias = ssl_module.SSLContext | bool | None
     _Attempt: TypeAlias = asyncio.Task[socket.socket]
 
@@ -330,13 +331,7 @@ class ConnectMethods(ResolveMethods):
 
         The transport owns the file, also when this fails while the transport is being set up.
         """
-        protocol = protocol_factory()
-        waiter = self.create_future()
-        transport = _fastloop.ReadPipeTransport(self, pipe, protocol, waiter)
-        await _await_pipe(waiter, transport)
-        if self._debug:
-            logger.debug("Read pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
-        return transport, protocol
+        return await self._connect_pipe("Read", _fastloop.ReadPipeTransport, protocol_factory, pipe)
 
     async def connect_write_pipe(
         self, protocol_factory: Callable[[], _ProtocolT], pipe: Any
@@ -345,22 +340,27 @@ class ConnectMethods(ResolveMethods):
 
         The transport owns the file, also when this fails while the transport is being set up.
         """
+        return await self._connect_pipe("Write", _fastloop.WritePipeTransport, protocol_factory, pipe)
+
+    async def _connect_pipe(
+        self,
+        kind: str,
+        transport_type: Callable[..., _TransportT],
+        protocol_factory: Callable[[], _ProtocolT],
+        pipe: Any,
+    ) -> tuple[_TransportT, _ProtocolT]:
+        """Make protocol and transport for one end of a pipe, and wait until they are connected."""
         protocol = protocol_factory()
         waiter = self.create_future()
-        transport = _fastloop.WritePipeTransport(self, pipe, protocol, waiter)
-        await _await_pipe(waiter, transport)
+        transport = transport_type(self, pipe, protocol, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
         if self._debug:
-            logger.debug("Write pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
+            logger.debug("%s pipe %r connected: (%r, %r)", kind, pipe.fileno(), transport, protocol)
         return transport, protocol
-
-
-async def _await_pipe(waiter: asyncio.Future[Any], transport: asyncio.BaseTransport) -> None:
-    """Wait until the transport is connected; close it when that is cancelled."""
-    try:
-        await waiter
-    except BaseException:
-        transport.close()
-        raise
 
 
 def _literal_infos(address: tuple[Any, ...], details: tuple[int, int, int]) -> Sequence[_AddressInfo]:

@@ -7,6 +7,7 @@ from asyncio import SendfileNotAvailableError
 from asyncio.constants import _SendfileMode
 
 from ._core import CoreLoop
+from ._sockets import send_file_in_chunks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
@@ -71,26 +72,11 @@ class SendfileMethods(CoreLoop):
 
     async def _sendfile_fallback(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
         """Read the file in the executor and write what was read, as fast as it leaves."""
-        count = count or None
-        seekable = hasattr(file, "seek")
-        if seekable:
-            file.seek(offset)
-        buffer = memoryview(bytearray(_CHUNK if count is None else min(count, _CHUNK)))
-        sent = 0
         writer = _FileWriter(self, transport)
         try:
-            while count is None or sent < count:
-                want = buffer if count is None else buffer[: count - sent]
-                read = await self.run_in_executor(None, file.readinto, want)
-                if not read:
-                    break
-                await writer.write(bytes(want[:read]))
-                sent += read
+            return await send_file_in_chunks(self, file, offset, count or None, _CHUNK, writer.write)
         finally:
-            if sent > 0 and seekable:
-                file.seek(offset + sent)
             writer.restore()
-        return sent
 
 
 class _FileWriter(asyncio.Protocol):
@@ -108,9 +94,9 @@ class _FileWriter(asyncio.Protocol):
         transport.pause_reading()
         transport.set_protocol(self)
 
-    async def write(self, data: bytes) -> None:
-        """Write, and return when the transport takes more; raises ConnectionError if it is closed."""
-        self._transport.write(data)
+    async def write(self, data: memoryview) -> None:
+        """Write a copy, and return when the transport takes more; raises ConnectionError if it is closed."""
+        self._transport.write(bytes(data))
         if self._transport.is_closing():
             raise ConnectionError("Connection closed by peer")
         if self._paused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import socket
@@ -14,6 +15,8 @@ from ._resolve import ResolveMethods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    import asyncio
+    from collections.abc import Awaitable, Callable
     from typing import IO, Any
 
 _FALLBACK_CHUNK = 256 * 1024  # bytes read at once where sendfile(2) cannot be used
@@ -64,7 +67,8 @@ class SocketMethods(ResolveMethods):
         except SendfileNotAvailableError:
             if not fallback:
                 raise
-        return await self._sock_sendfile_fallback(sock, file, offset, count)
+        send = functools.partial(self.sock_sendall, sock)
+        return await send_file_in_chunks(self, file, offset, count, _FALLBACK_CHUNK, send)
 
     async def _sock_sendfile_native(
         self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
@@ -93,27 +97,37 @@ class SocketMethods(ResolveMethods):
                 os.lseek(file_fd, offset + sent, os.SEEK_SET)
         return sent
 
-    async def _sock_sendfile_fallback(
-        self, sock: socket.socket, file: Any, offset: int, count: int | None
-    ) -> int:
-        """Read the file in the executor and send what was read."""
-        seekable = hasattr(file, "seek")
-        if seekable:
-            file.seek(offset)
-        buffer = memoryview(bytearray(_FALLBACK_CHUNK if count is None else min(count, _FALLBACK_CHUNK)))
-        sent = 0
-        try:
-            while count is None or sent < count:
-                want = buffer if count is None else buffer[: count - sent]
-                read = await self.run_in_executor(None, file.readinto, want)
-                if not read:
-                    break
-                await self.sock_sendall(sock, want[:read])
-                sent += read
-        finally:
-            if sent > 0 and seekable:
-                file.seek(offset + sent)
-        return sent
+
+async def send_file_in_chunks(
+    loop: asyncio.AbstractEventLoop,
+    file: Any,
+    offset: int,
+    count: int | None,
+    chunk: int,
+    send: Callable[[memoryview], Awaitable[None]],
+) -> int:
+    """Read count bytes (None: all) of a file from offset on in the executor; return the number sent.
+
+    Each part read, of at most chunk bytes, is awaited to be sent before the next is read into the same
+    memory.  The file's position, if it has one, ends after the last byte sent, or at offset.
+    """
+    seekable = hasattr(file, "seek")
+    if seekable:
+        file.seek(offset)
+    buffer = memoryview(bytearray(chunk if count is None else min(count, chunk)))
+    sent = 0
+    try:
+        while count is None or sent < count:
+            want = buffer if count is None else buffer[: count - sent]
+            read = await loop.run_in_executor(None, file.readinto, want)
+            if not read:
+                break
+            await send(want[:read])
+            sent += read
+    finally:
+        if sent > 0 and seekable:
+            file.seek(offset + sent)
+    return sent
 
 
 def _check_sendfile_arguments(sock: socket.socket, file: Any, offset: Any, count: Any) -> None:
