@@ -146,6 +146,16 @@ def connection(connect):
 
 
 @pytest.fixture
+def tls(request, loop):
+    """The TLS connections of a test, a `tls.TlsEnds`; limited to one version with `tls.each_version`."""
+    from tls import TlsEnds  # late, for the tests that run without the ssl module
+
+    ends = TlsEnds(loop, getattr(request, "param", None))
+    yield ends
+    ends.end()
+
+
+@pytest.fixture
 def no_child_left():
     """The test may leave no child behind, dead or alive, and no descriptor. To be named before `loop`."""
     before = net.open_fds()
