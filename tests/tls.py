@@ -15,6 +15,8 @@ NAME = "server.example"  # what the server's certificate is for, and what client
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 # For tests that use the fixture `tls`, which otherwise lets the two ends agree on the best version.
 each_version = pytest.mark.parametrize("tls", VERSIONS, indirect=True)
+# Which side of TLS the transport under test is.
+each_side = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
 
 
 @functools.cache
@@ -31,7 +33,7 @@ def authority():
 
 
 @functools.cache
-def certificate(kind="right"):
+def certificate(kind):
     """A `trustme.LeafCert`, one per session of each kind; only "right" and "client" are ones to accept.
 
     "wrong name", "expired" and "untrusted" (by another authority) are a server's; "client" is a client's.
@@ -164,8 +166,14 @@ class RawPeer:
                 await self.flush()
                 return result
 
-    async def handshake(self):
-        await self.complete(self.ssl_object.do_handshake)
+    async def handshake(self, also=b""):
+        """Complete the handshake. What is in `also` is encrypted and sent along with its last records."""
+        await self.complete(self._handshake, also)
+
+    def _handshake(self, also):
+        self.ssl_object.do_handshake()
+        if also:
+            self.ssl_object.write(also)
 
     def encrypt(self, data):
         """The records that carry `data`, which are not sent."""
