@@ -119,6 +119,7 @@ def select(tests, orders, log):
 def main():
     name, orders = sys.argv[1], json.loads(sys.argv[2])
     support.use_resources = ["network", "cpu", "walltime"]
+    support.set_memlimit("4G")  # two tests of TLS ask for half of that, and take 0.2 GB
     under_test = force.install(orders["loop"])
     module = importlib.import_module(PACKAGE + name)
     Adapter(module, under_test).run()
