@@ -13,3 +13,23 @@ def descriptors_come_back():
     if net.open_fds() != before:
         gc.collect()
     assert net.open_fds() <= before
+
+
+@pytest.fixture(scope="module")
+def older_objects_rest():
+    """gc.collect() is for what a test has made: looking at everything else takes longer than most tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def meet(loop, older_objects_rest):
+    """A function that begins a TLS handshake, with the arguments of `hostile.Meeting`; no trace of it may be left."""
+    from hostile import Meetings  # late, for the tests that run without the ssl module
+
+    meetings = Meetings(loop)
+    yield meetings
+    meetings.end()
+    assert meetings.leftovers() == []
