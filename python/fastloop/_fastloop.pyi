@@ -448,7 +448,27 @@ class Listener:
     def close(self) -> None: ...
     def _resume(self) -> None: ...
 
-# A private class, for the tests of the TLS layer.
+@final
+class SSLTransport(StreamTransport): ...
+
+@final
+class TLSLayer:
+    def __new__(
+        cls,
+        sslcontext: SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float,
+        shutdown_timeout: float,
+    ) -> Self: ...
+    def attach(
+        self,
+        transport: StreamTransport,
+        waiter: asyncio.Future[None] | None = None,
+        received: ReadableBuffer | None = None,
+    ) -> None: ...
+
+# A private class, for the tests of the TLS engine.
 @final
 class TLSEngine:
     @property

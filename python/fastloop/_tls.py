@@ -1,9 +1,9 @@
-"""TLS by asyncio's own protocol on top of a stream transport."""
+"""TLS: what is done once per connection, and start_tls()."""
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import sslproto
+from asyncio import constants, sslproto
 
 from . import _fastloop
 from ._core import CoreLoop
@@ -46,23 +46,50 @@ def make_tls_transport(
     exception.  A context of True or None stands for the default one, for clients only.  Timeouts are in
     seconds, None for asyncio's defaults.  If this raises, the socket is still the caller's.
     """
-    tls = _SSLProtocol(
-        loop,
-        protocol,
-        None if isinstance(context, bool) else context,
-        waiter,
-        server_side,
-        server_hostname,
-        ssl_handshake_timeout=handshake_timeout,
-        ssl_shutdown_timeout=shutdown_timeout,
-    )
-    try:
-        _fastloop.StreamTransport(loop, sock, tls, None, extra, server)
-    except BaseException:
-        tls._app_transport._closed = True  # so that it does not complain of never having been closed
-        raise
-    transport: asyncio.Transport = tls._app_transport
+    layer = _make_layer(context, server_side, server_hostname, handshake_timeout, shutdown_timeout)
+    transport = _fastloop.StreamTransport(loop, sock, protocol, waiter, extra, server)
+    layer.attach(transport)  # which makes it an SSLTransport
     return transport
+
+
+def _make_layer(
+    context: ssl.SSLContext | bool | None,
+    server_side: bool,
+    server_hostname: str | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> _fastloop.TLSLayer:
+    """Return one side of a TLS connection that has not begun.  Raises ValueError for timeouts below 0."""
+    handshake_timeout = _timeout("ssl_handshake_timeout", handshake_timeout, constants.SSL_HANDSHAKE_TIMEOUT)
+    shutdown_timeout = _timeout("ssl_shutdown_timeout", shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT)
+    if server_side:
+        server_hostname = None
+    if not context or isinstance(context, bool):
+        context = _default_context(server_side, server_hostname)
+    return _fastloop.TLSLayer(
+        context, server_side, server_hostname or None, handshake_timeout, shutdown_timeout
+    )
+
+
+def _timeout(name: str, given: float | None, default: float) -> float:
+    """Return a timeout in seconds."""
+    if given is None:
+        return default
+    if given <= 0:
+        raise ValueError(f"{name} should be a positive number, got {given}")
+    return given
+
+
+def _default_context(server_side: bool, server_hostname: str | None) -> ssl.SSLContext:
+    """Return what ssl=True stands for."""
+    if server_side:
+        raise ValueError("Server side SSL needs a valid SSLContext")
+    from ssl import create_default_context
+
+    context = create_default_context()
+    if not server_hostname:
+        context.check_hostname = False
+    return context
 
 
 class TlsMethods(CoreLoop):
@@ -83,9 +110,46 @@ class TlsMethods(CoreLoop):
 
         What a stream reader has received but not handed out yet is taken for TLS on the server's side.
         Raises TypeError for unusable arguments, and whatever ends the handshake, which closes the
-        transport.
+        transport.  That is the same transport, if it is one of this loop's without TLS.
         """
         _check_upgrade(transport, sslcontext)
+        if type(transport) is not _fastloop.StreamTransport:
+            return await self._start_tls_over(
+                transport,
+                protocol,
+                sslcontext,
+                server_side,
+                server_hostname,
+                ssl_handshake_timeout,
+                ssl_shutdown_timeout,
+            )
+        layer = _make_layer(
+            sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
+        )
+        waiter = self.create_future()
+        try:
+            unread = _take_unread(protocol) if server_side else None
+            transport.set_protocol(protocol)
+            layer.attach(transport, waiter, unread)
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        finally:
+            del waiter  # its exception's traceback refers to this frame
+        return transport
+
+    async def _start_tls_over(
+        self,
+        transport: asyncio.Transport,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float | None,
+    ) -> asyncio.Transport:
+        """Begin TLS over a transport that is not ours or is TLS itself, by asyncio's own means."""
         waiter = self.create_future()
         tls = _SSLProtocol(
             self,
@@ -95,13 +159,13 @@ class TlsMethods(CoreLoop):
             server_side,
             server_hostname,
             call_connection_made=False,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            ssl_handshake_timeout=handshake_timeout,
+            ssl_shutdown_timeout=shutdown_timeout,
         )
         # Nothing may arrive before connection_made() has been called.
         transport.pause_reading()
         if server_side:
-            _take_unread(protocol, tls)
+            tls._incoming.write(_take_unread(protocol))
         if getattr(transport, "_protocol_paused", False):
             # Both sides of the layer are as paused as the protocol was; the transport will wake them.
             tls._ssl_writing_paused = tls._app_writing_paused = True
@@ -132,11 +196,11 @@ def _check_upgrade(transport: Any, sslcontext: Any) -> None:
         raise TypeError(f"transport {transport!r} is not supported by start_tls()")
 
 
-def _take_unread(protocol: Any, tls: Any) -> None:
-    """Move what a StreamReader has buffered to where TLS reads from."""
-    if not isinstance(protocol, asyncio.StreamReaderProtocol):
-        return
+def _take_unread(protocol: Any) -> bytes:
+    """Take what a StreamReader has received and not handed out yet."""
     reader = getattr(protocol, "_stream_reader", None)
-    if reader is not None and reader._buffer:
-        tls._incoming.write(reader._buffer)
-        reader._buffer.clear()
+    if not isinstance(protocol, asyncio.StreamReaderProtocol) or reader is None:
+        return b""
+    unread = bytes(reader._buffer)
+    reader._buffer.clear()
+    return unread

@@ -11,7 +11,7 @@
 #include "task/future_type.h"
 #include "task/registry.h"
 #include "task/task.h"
-#include "tls/engine.h"
+#include "tls/layer.h"
 
 /* -- functions ------------------------------------------------------------------------------------- */
 
@@ -86,7 +86,8 @@ module_exec(PyObject *module)
         fl_sock_call_setup_types(module, state) < 0 || fl_loop_setup_types(module, state) < 0 ||
         fl_server_setup_types(module, state) < 0 || fl_stream_setup_types(module, state) < 0 ||
         fl_listener_setup_types(module, state) < 0 || fl_pipe_setup_types(module, state) < 0 ||
-        fl_datagram_setup_types(module, state) < 0 || fl_tls_setup_types(module, state) < 0) {
+        fl_datagram_setup_types(module, state) < 0 || fl_tls_setup_types(module, state) < 0 ||
+        fl_tls_layer_setup_types(module, state) < 0) {
         return -1;
     }
     return 0;

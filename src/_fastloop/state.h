@@ -30,7 +30,9 @@
     X(BaseServer)                                                                                  \
     X(Listener)                                                                                    \
     X(TLSLibrary)                                                                                  \
-    X(TLSEngine)
+    X(TLSEngine)                                                                                   \
+    X(TLSLayer)                                                                                    \
+    X(SSLTransport)
 
 /* X(name): PyObject *str_##name, the interned string "name" */
 #define FL_STRINGS(X)                                                                              \
@@ -86,6 +88,7 @@
     X(get_loop)                                                                                    \
     X(gettimeout)                                                                                  \
     X(handle)                                                                                      \
+    X(handshake_timeout)                                                                           \
     X(high)                                                                                        \
     X(is_running)                                                                                  \
     X(limit)                                                                                       \
@@ -104,6 +107,7 @@
     X(protocol)                                                                                    \
     X(protocol_factory)                                                                            \
     X(read)                                                                                        \
+    X(received)                                                                                    \
     X(recv)                                                                                        \
     X(recv_into)                                                                                   \
     X(recvfrom)                                                                                    \
@@ -120,6 +124,7 @@
     X(server_side)                                                                                 \
     X(session)                                                                                     \
     X(set_name)                                                                                    \
+    X(shutdown_timeout)                                                                            \
     X(sock)                                                                                        \
     X(socket)                                                                                      \
     X(sockname)                                                                                    \
@@ -167,7 +172,6 @@
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                                \
     X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")                        \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                                        \
-    X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled")              \
     X(SendfileMode, "asyncio.constants", "_SendfileMode")                                          \
     X(socket, "socket", "socket")                                                                  \
     X(get_asyncgen_hooks, "sys", "get_asyncgen_hooks")                                             \

@@ -120,6 +120,8 @@ static const fl_stream_ops write_pipe_ops = {
         },
     .vain_write = "pipe closed by peer or os.write(pipe, data) raised exception.",
     .send = pipe_send,
+    .transmit = fl_stream_transmit,
+    .drained = fl_stream_drained,
 };
 
 /* -- making ---------------------------------------------------------------------------------------- */

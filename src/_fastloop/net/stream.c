@@ -114,9 +114,8 @@ stream_read_data(StreamObject *self)
     return stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
 }
 
-/* protocol.get_buffer(-1) into *view.  0, or -1 with an exception. */
-static int
-stream_get_buffer(StreamObject *self, Py_buffer *view)
+int
+fl_stream_get_buffer(StreamObject *self, Py_buffer *view)
 {
     fl_state *state = self->loop->state;
     PyObject *hint = PyLong_FromLong(-1);
@@ -138,7 +137,7 @@ static int
 stream_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
-    if (stream_get_buffer(self, &view) < 0) {
+    if (fl_stream_get_buffer(self, &view) < 0) {
         return fl_transport_fatal((TransportObject *)self,
                                   "Fatal error: protocol.get_buffer() call failed.");
     }
@@ -196,15 +195,14 @@ stream_send_some(StreamObject *self)
     return stream_ops(self)->send(self->io.fd, pieces, n);
 }
 
-/* Until the kernel takes no more.  0, or -errno. */
-static int
-stream_send(StreamObject *self)
+int
+fl_stream_transmit(StreamObject *self)
 {
     while (self->outbox.size > 0) {
         bool all = self->outbox.len <= PIECES_MAX;
         ssize_t n = stream_send_some(self);
         if (n < 0) {
-            return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
+            return stream_retry(n) < 0 ? -1 : 1;
         }
         fl_outbox_consume(&self->outbox, (size_t)n);
         fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
@@ -212,7 +210,7 @@ stream_send(StreamObject *self)
             break; /* all of it was offered: what is left did not fit */
         }
     }
-    return 0;
+    return self->outbox.size > 0;
 }
 
 /* Complete the waiter for an empty outbox: with exc unless that is NULL.  0 or -1. */
@@ -230,10 +228,10 @@ stream_complete_empty_waiter(StreamObject *self, PyObject *exc)
     return rc;
 }
 
+/* The raised exception ends the connection.  0, or -1 that has to leave. */
 static int
-stream_send_failed(StreamObject *self, int err)
+stream_send_failed(StreamObject *self)
 {
-    fl_raise_errno(err);
     fl_outbox_clear(&self->outbox);
     self->draining = false;
     PyObject *exc = PyErr_GetRaisedException();
@@ -252,9 +250,8 @@ fl_stream_shutdown(StreamObject *self)
     return shutdown(self->io.fd, SHUT_WR) < 0 ? fl_raise_errno(-errno) : 0;
 }
 
-/* Everything is sent: do what has waited for that. */
-static int
-stream_drained(StreamObject *self)
+int
+fl_stream_drained(StreamObject *self)
 {
     if (stream_complete_empty_waiter(self, NULL) < 0) {
         return -1;
@@ -283,7 +280,8 @@ stream_sent(StreamObject *self)
         fl_leaving_keep(&leaving);
     }
     self->flushing = nested;
-    if (!nested && self->outbox.size == 0 && !self->conn_lost && stream_drained(self) < 0) {
+    bool drained = !nested && stream_ops(self)->base.unsent(transport) == 0 && !self->conn_lost;
+    if (drained && stream_ops(self)->drained(self) < 0) {
         fl_leaving_keep(&leaving);
     }
     return fl_leaving_raise(leaving);
@@ -298,11 +296,10 @@ fl_stream_flush(StreamObject *self)
         fl_outbox_clear(&self->outbox);
         return 0;
     }
-    int err = stream_send(self);
-    if (err < 0) {
-        return stream_send_failed(self, err);
+    int left = stream_ops(self)->transmit(self);
+    if (left < 0) {
+        return stream_send_failed(self);
     }
-    bool left = self->outbox.size > 0;
     if (self->draining != left) {
         self->draining = left;
         if (fl_transport_rearm(transport) < 0) {
@@ -337,7 +334,11 @@ fl_stream_discard(TransportObject *transport)
     StreamObject *self = (StreamObject *)transport;
     bool corked = self->outbox.size > 0 && !self->draining;
     if (corked && !self->lost && self->io.fd >= 0 && !self->loop->forked) {
-        (void)stream_send(self); /* asyncio has sent it when it was written */
+        PyObject *raised = PyErr_GetRaisedException();
+        if (stream_ops(self)->transmit(self) < 0) { /* asyncio has sent it when it was written */
+            PyErr_Clear();                          /* the connection ends anyway */
+        }
+        PyErr_SetRaisedException(raised);
     }
     fl_outbox_clear(&self->outbox);
 }
@@ -374,7 +375,14 @@ stream_queued(StreamObject *self)
     return 0;
 }
 
-/* Data for a connection that is lost.  0 or -1. */
+/* Whether nothing can be written any more.  Behind what was written before close() a layer takes leave of the peer. */
+static bool
+stream_has_ended(StreamObject *self)
+{
+    return self->conn_lost || (self->layer != NULL && self->io.closing);
+}
+
+/* Data for a connection that has ended.  0 or -1. */
 static int
 stream_vain_write(StreamObject *self)
 {
@@ -385,7 +393,7 @@ int
 fl_stream_write(StreamObject *self, PyObject *bytes)
 {
     bool wanted = PyBytes_GET_SIZE(bytes) > 0;
-    if (!wanted || self->conn_lost) {
+    if (!wanted || stream_has_ended(self)) {
         Py_DECREF(bytes);
         return wanted ? stream_vain_write(self) : 0;
     }
@@ -418,7 +426,7 @@ bytes_list(PyObject *iterable)
 int
 fl_stream_write_all(StreamObject *self, PyObject *iterable)
 {
-    if (self->conn_lost) {
+    if (stream_has_ended(self)) {
         return stream_vain_write(self);
     }
     PyObject *list = bytes_list(iterable);

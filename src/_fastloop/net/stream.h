@@ -9,10 +9,11 @@ typedef struct {
     FL_TRANSPORT_FIELDS;
     fl_outbox outbox;       /* accepted and not sent */
     PyObject *empty_waiter; /* owned: to be completed when the outbox is empty, or NULL */
-    bool buffered;          /* the protocol is a BufferedProtocol */
-    bool bulk;              /* the last read filled much of the scratch memory */
-    bool eof;               /* write_eof() was called */
-    bool flushing;          /* a flush is under way, from whose callbacks others may begin */
+    PyObject *layer; /* owned: what stands between wire and protocol and has replaced io.ops, or NULL */
+    bool buffered; /* the protocol is a BufferedProtocol */
+    bool bulk;     /* the last read filled much of the scratch memory */
+    bool eof;      /* write_eof() was called */
+    bool flushing; /* a flush is under way, from whose callbacks others may begin */
 } StreamObject;
 
 /* How bytes come and go. */
@@ -21,12 +22,26 @@ typedef struct {
     const char *vain_write; /* the warning when a lost connection is written to again and again */
     ssize_t (*receive)(int fd, void *buffer, size_t size); /* bytes, or -errno */
     ssize_t (*send)(int fd, const struct iovec *pieces, int n);
+    int (*transmit)(
+        StreamObject *self); /* send until the kernel takes no more: then 1, else 0; or -1 with an exception */
+    int (*drained)(
+        StreamObject *self); /* all is sent: do what has waited for that.  0 or -1 that has to leave */
     int (*end_of_file)(StreamObject *self); /* the peer sends no more.  0 or -1 that has to leave */
     bool survives; /* an exception of data_received() is reported and does not end the connection */
 } fl_stream_ops;
 
 /* The descriptor is readable: hand one read's bytes to the protocol.  0, or -1 that has to leave. */
 int fl_stream_read(StreamObject *self);
+
+/* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
+int fl_stream_get_buffer(StreamObject *self, Py_buffer *view);
+
+/* fl_stream_ops.{transmit,drained} of streams without a layer. */
+int fl_stream_transmit(StreamObject *self);
+int fl_stream_drained(StreamObject *self);
+
+/* fl_transport_ops.adopt of sockets: whether it is a BufferedProtocol decides how it gets what arrives.  0 or -1. */
+int fl_stream_adopt(TransportObject *transport, PyObject *protocol);
 
 /* fl_io_ops.flush, fl_transport_ops.{hurry,unsent,discard,lost} of all streams. */
 int fl_stream_flush_io(fl_io *io);
@@ -53,10 +68,17 @@ int fl_stream_shutdown(StreamObject *self);
 int fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protocol,
                      ServerObject *server);
 
+/* recv(2) and sendmsg(2): bytes, or -errno. */
+ssize_t fl_socket_receive(int fd, void *buffer, size_t size);
+ssize_t fl_socket_send(int fd, const struct iovec *pieces, int n);
+
 /* tp_clear and the like of all streams. */
 int fl_stream_traverse(StreamObject *self, visitproc visit, void *arg);
 int fl_stream_clear(StreamObject *self);
 void fl_stream_dealloc(StreamObject *self);
+
+/* Tell loop.sendfile() how it may send over transports of this type: a name of asyncio's _SendfileMode.  0 or -1. */
+int fl_stream_set_sendfile_mode(fl_state *state, PyTypeObject *type, const char *name);
 
 /* Add the type StreamTransport to the module state.  0 or -1. */
 int fl_stream_setup_types(PyObject *module, fl_state *state);

@@ -13,15 +13,15 @@
 
 /* -- how bytes come and go ------------------------------------------------------------------------- */
 
-static ssize_t
-socket_receive(int fd, void *buffer, size_t size)
+ssize_t
+fl_socket_receive(int fd, void *buffer, size_t size)
 {
     ssize_t n = recv(fd, buffer, size, 0);
     return n < 0 ? -errno : n;
 }
 
-static ssize_t
-socket_send(int fd, const struct iovec *pieces, int n)
+ssize_t
+fl_socket_send(int fd, const struct iovec *pieces, int n)
 {
     ssize_t sent;
     if (n == 1) {
@@ -70,9 +70,8 @@ socket_ready(fl_io *io, unsigned ready)
     return 0;
 }
 
-/* Whether it is a BufferedProtocol decides how it gets what arrives. */
-static int
-stream_adopt(TransportObject *transport, PyObject *protocol)
+int
+fl_stream_adopt(TransportObject *transport, PyObject *protocol)
 {
     StreamObject *self = (StreamObject *)transport;
     int buffered = PyObject_IsInstance(protocol, self->loop->state->BufferedProtocol);
@@ -95,11 +94,13 @@ static const fl_stream_ops socket_ops = {
             .discard = fl_stream_discard,
             .hurry = fl_stream_hurry,
             .lost = fl_stream_lost,
-            .adopt = stream_adopt,
+            .adopt = fl_stream_adopt,
         },
     .vain_write = "socket.send() raised exception.",
-    .receive = socket_receive,
-    .send = socket_send,
+    .receive = fl_socket_receive,
+    .send = fl_socket_send,
+    .transmit = fl_stream_transmit,
+    .drained = fl_stream_drained,
     .end_of_file = socket_end_of_file,
 };
 
@@ -110,7 +111,7 @@ stream_begin(StreamObject *self, LoopObject *loop, int fd, PyObject *protocol)
 {
     fl_outbox_init(&self->outbox);
     if (fl_transport_init((TransportObject *)self, loop, &socket_ops.base, fd, protocol) < 0 ||
-        stream_adopt((TransportObject *)self, protocol) < 0) {
+        fl_stream_adopt((TransportObject *)self, protocol) < 0) {
         self->io.fd = -1; /* it stays the caller's */
         return -1;
     }
@@ -214,6 +215,7 @@ int
 fl_stream_traverse(StreamObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->empty_waiter);
+    Py_VISIT(self->layer);
     return fl_transport_traverse((TransportObject *)self, visit, arg);
 }
 
@@ -230,7 +232,9 @@ fl_stream_dealloc(StreamObject *self)
 {
     if (fl_transport_begin_dealloc((TransportObject *)self)) {
         Py_CLEAR(self->empty_waiter);
+        PyObject *layer = self->layer; /* io.ops needs it to the end */
         fl_transport_end_dealloc((TransportObject *)self);
+        Py_XDECREF(layer);
     }
 }
 
@@ -425,6 +429,16 @@ static PyType_Spec stream_spec = {
 };
 
 int
+fl_stream_set_sendfile_mode(fl_state *state, PyTypeObject *type, const char *name)
+{
+    PyObject *mode = PyObject_GetAttrString(state->SendfileMode, name);
+    int rc =
+        mode == NULL ? -1 : PyObject_SetAttrString((PyObject *)type, "_sendfile_compatible", mode);
+    Py_XDECREF(mode);
+    return rc;
+}
+
+int
 fl_stream_setup_types(PyObject *module, fl_state *state)
 {
     state->run_ready[FL_READY_TRANSPORT] = fl_transport_run_ready;
@@ -433,9 +447,8 @@ fl_stream_setup_types(PyObject *module, fl_state *state)
                               &state->StreamTransport_type, topics) < 0) {
         return -1;
     }
-    PyObject *type = (PyObject *)state->StreamTransport_type;
-    PyObject *native = PyObject_GetAttrString(state->SendfileMode, "TRY_NATIVE");
-    int rc = native == NULL ? -1 : PyObject_SetAttrString(type, "_sendfile_compatible", native);
-    Py_XDECREF(native);
-    return rc < 0 ? -1 : PyObject_SetAttrString(type, "_start_tls_compatible", Py_True);
+    PyTypeObject *type = state->StreamTransport_type;
+    return fl_stream_set_sendfile_mode(state, type, "TRY_NATIVE") < 0
+               ? -1
+               : PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible", Py_True);
 }

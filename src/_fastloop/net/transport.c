@@ -143,24 +143,47 @@ fl_transport_schedule_made(TransportObject *self, PyObject *waiter)
     return transport_notify(self);
 }
 
+/* The same for a waiter of another kind.  0 or -1. */
 static int
-transport_complete_waiter(TransportObject *self)
+complete_foreign_waiter(PyObject *waiter, PyObject *exc)
+{
+    PyObject *done = PyObject_CallMethod(waiter, "done", NULL);
+    int rc = done == NULL ? -1 : PyObject_IsTrue(done);
+    Py_XDECREF(done);
+    if (rc != 0) {
+        return rc < 0 ? -1 : 0;
+    }
+    PyObject *set = exc == NULL ? PyObject_CallMethod(waiter, "set_result", "O", Py_None)
+                                : PyObject_CallMethod(waiter, "set_exception", "O", exc);
+    Py_XDECREF(set);
+    return set == NULL ? -1 : 0;
+}
+
+/* 0 or -1. */
+static int
+complete_waiter(fl_state *state, PyObject *waiter, PyObject *exc)
+{
+    if (!Py_IS_TYPE(waiter, state->Future_type)) {
+        return complete_foreign_waiter(waiter, exc);
+    }
+    FutureObject *future = (FutureObject *)waiter;
+    if (future->status != FL_PENDING) {
+        return 0;
+    }
+    return exc == NULL ? fl_future_set_result(future, Py_None)
+                       : fl_future_set_exception(future, exc);
+}
+
+int
+fl_transport_complete_waiter(TransportObject *self, PyObject *exc)
 {
     PyObject *waiter = self->waiter;
     if (waiter == NULL) {
         return 0;
     }
-    fl_state *state = self->loop->state;
     self->waiter = NULL;
     int rc = 0;
-    if (!Py_IS_TYPE(waiter, state->Future_type)) {
-        PyObject *done =
-            PyObject_CallFunctionObjArgs(state->set_result_unless_cancelled, waiter, Py_None, NULL);
-        rc = done == NULL ? fl_transport_report(self, "Exception in completing a connection") : 0;
-        Py_XDECREF(done);
-    }
-    else if (((FutureObject *)waiter)->status == FL_PENDING &&
-             fl_future_set_result((FutureObject *)waiter, Py_None) < 0) {
+    if (complete_waiter(self->loop->state, waiter, exc) < 0) {
         rc = fl_transport_report(self, "Exception in completing a connection");
     }
     Py_DECREF(waiter);
@@ -171,7 +194,8 @@ int
 fl_transport_rearm(TransportObject *self)
 {
     /* while the descriptor is lent to loop.sendfile(), what it waits for has its place in the poller */
-    bool reads = !self->io.lent && self->reading && self->made && !self->paused && !self->io.closing;
+    bool wanted = self->negotiating || (self->reading && !self->paused && !self->io.closing);
+    bool reads = wanted && self->begun && !self->io.lent;
     return fl_io_watch(self->loop, &self->io,
                        (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
 }
@@ -180,6 +204,7 @@ int
 fl_transport_make(TransportObject *self)
 {
     PyObject *name = self->loop->state->str_connection_made;
+    self->begun = true;
     PyObject *result = fl_transport_call(self, name, (PyObject *)self);
     PyObject *leaving = NULL;
     if (result == NULL && fl_transport_report_callback(self, name) < 0) {
@@ -191,13 +216,20 @@ fl_transport_make(TransportObject *self)
         fl_transport_fatal(self, "Fatal error: cannot watch the descriptor") < 0) {
         fl_leaving_keep(&leaving);
     }
-    if (transport_complete_waiter(self) < 0) {
+    if (fl_transport_complete_waiter(self, NULL) < 0) {
         fl_leaving_keep(&leaving);
     }
     return fl_leaving_raise(leaving);
 }
 
-/* The work of a FL_READY_TRANSPORT word: connection_made(), later connection_lost(). */
+static int
+transport_begin(TransportObject *self)
+{
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    return ops->begin != NULL ? ops->begin(self) : fl_transport_make(self);
+}
+
+/* The work of a FL_READY_TRANSPORT word: the beginning, later the end. */
 int
 fl_transport_run_ready(LoopObject *loop, PyObject *item)
 {
@@ -207,7 +239,7 @@ fl_transport_run_ready(LoopObject *loop, PyObject *item)
         rc = fl_transport_report(self, "Exception in asyncio.current_task()");
     }
     if (rc == 0 && !self->lost) {
-        rc = self->made ? fl_transport_lose(self) : fl_transport_make(self);
+        rc = self->begun ? fl_transport_lose(self) : transport_begin(self);
     }
     Py_DECREF(item);
     return rc;
@@ -274,7 +306,11 @@ fl_transport_close(TransportObject *self)
         return 0;
     }
     self->io.closing = true;
-    if (fl_transport_ops_of(self)->unsent(self) > 0) {
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    if (ops->leave != NULL) {
+        return ops->leave(self);
+    }
+    if (ops->unsent(self) > 0) {
         return fl_transport_rearm(self);
     }
     fl_io_forget(self->loop, &self->io);
@@ -289,7 +325,7 @@ fl_transport_force_close(TransportObject *self, PyObject *exc)
     }
     self->io.closing = true;
     fl_transport_ops_of(self)->discard(self);
-    self->draining = false;
+    self->draining = self->negotiating = false;
     fl_io_forget(self->loop, &self->io);
     return fl_transport_schedule_lost(self, exc);
 }
@@ -391,19 +427,52 @@ transport_release(TransportObject *self)
     return fl_leaving_raise(leaving);
 }
 
+/* connection_lost(exc) for a protocol that was told of the connection.  0, or -1 that has to leave. */
+static int
+transport_tell_lost(TransportObject *self, PyObject *exc)
+{
+    PyObject *name = self->loop->state->str_connection_lost;
+    if (!self->made) {
+        return 0;
+    }
+    PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
+    if (result == NULL) {
+        return fl_transport_report_callback(self, name);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Whoever waits for a connection that is lost gets exc, or ConnectionAbortedError.  0, or -1 that has to leave. */
+static int
+transport_fail_waiter(TransportObject *self, PyObject *exc)
+{
+    if (self->waiter == NULL || exc != NULL) {
+        return fl_transport_complete_waiter(self, exc);
+    }
+    exc = PyObject_CallFunction(PyExc_ConnectionAbortedError, "s",
+                                "the connection was closed before it could be used");
+    if (exc == NULL) {
+        return fl_transport_report(self, "Exception in completing a connection");
+    }
+    int rc = fl_transport_complete_waiter(self, exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
 int
 fl_transport_lose(TransportObject *self)
 {
-    PyObject *name = self->loop->state->str_connection_lost;
     PyObject *exc = self->lost_exc;
+    PyObject *leaving = NULL;
     self->lost_exc = NULL;
     self->lost = true;
-    PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
-    PyObject *leaving = NULL;
-    if (result == NULL && fl_transport_report_callback(self, name) < 0) {
+    if (transport_tell_lost(self, exc) < 0) {
         fl_leaving_keep(&leaving);
     }
-    Py_XDECREF(result);
+    if (transport_fail_waiter(self, exc) < 0) {
+        fl_leaving_keep(&leaving);
+    }
     Py_XDECREF(exc);
     fl_transport_ops_of(self)->discard(self);
     bool kept = fl_transport_keep_names(self) == 0 && fl_transport_ops_of(self)->lost(self) == 0;
@@ -457,7 +526,8 @@ fl_transport_maybe_resume(TransportObject *self)
 int
 fl_transport_vain_write(TransportObject *self, const char *warning)
 {
-    if (self->conn_lost++ < VAIN_WRITES_SILENT) {
+    unsigned *count = self->conn_lost ? &self->conn_lost : &self->vain_writes;
+    if ((*count)++ < VAIN_WRITES_SILENT) {
         return 0;
     }
     PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s", warning);

@@ -19,9 +19,16 @@ typedef struct {
     void (*discard)(TransportObject *self);  /* drop them */
     int (*hurry)(TransportObject *self);     /* try to send what is corked now.  0 or -1 */
     int (*adopt)(TransportObject *self,
-                 PyObject *protocol);      /* it becomes the protocol, or NULL.  0 or -1 */
+                 PyObject *protocol);    /* it becomes the protocol, or NULL.  0 or -1 */
+    int (*begin)(TransportObject *self); /* its first turn, instead of fl_transport_make(), or NULL */
+    int (*leave)(
+        TransportObject *self); /* close(): take leave of the peer before the end, or NULL.  0 or -1 */
     int (*resumed)(TransportObject *self); /* resume_reading() was called, or NULL.  0 or -1 */
     int (*lost)(TransportObject *self); /* connection_lost() has been called, or NULL.  0 or -1 */
+    PyObject *(*info)(TransportObject *self,
+                      PyObject *key); /* what else get_extra_info() knows, or NULL: a new
+                                                     reference, or NULL with or without an exception */
+    const char *const *infos;         /* … and its names, up to NULL; or NULL */
 } fl_transport_ops;
 
 /* What every transport begins with. */
@@ -33,7 +40,7 @@ typedef struct {
     PyObject *file;      /* owned: the socket or pipe object, kept when closed; or NULL: nobody asked for it */ \
     PyObject *protocol;  /* owned; NULL after connection_lost() */                                 \
     PyObject *context;   /* owned: the contextvars that all calls into the protocol see */         \
-    PyObject *waiter;    /* owned or NULL: the future to complete once connection_made() was called */ \
+    PyObject *waiter;    /* owned or NULL: the future to complete once the connection can be used */ \
     PyObject *lost_exc;  /* owned or NULL: for connection_lost() */                                \
     ServerObject *server; /* owned or NULL */                                                      \
     fl_list server_link; /* in server->clients */                                                  \
@@ -45,10 +52,13 @@ typedef struct {
     size_t low_water;    /* … at or below, to go on */                                             \
     int number;          /* the descriptor, also when it is closed */                              \
     unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
+    unsigned vain_writes; /* … of those before */                                                  \
+    bool begun;          /* its first turn has come */                                             \
     bool held;           /* `file` is a socket whose descriptor its maker cannot close meanwhile */ \
     bool made;           /* connection_made() was called */                                        \
     bool lost;           /* connection_lost() was called */                                        \
     bool reading;        /* the protocol gets what arrives, unless paused */                       \
+    bool negotiating;    /* it reads for its own sake, whatever the protocol wants */              \
     bool paused;         /* pause_reading() */                                                     \
     bool draining;       /* told when the descriptor takes more bytes */                           \
     bool protocol_paused; /* pause_writing() was called */                                         \
@@ -83,8 +93,12 @@ void fl_transport_disown(TransportObject *self);
    reading begun.  0 or -1. */
 int fl_transport_schedule_made(TransportObject *self, PyObject *waiter);
 
-/* Call connection_made() and begin to read.  0, or -1 with an exception that has to leave run_forever(). */
+/* The first turn of most: call connection_made() and begin to read.  0, or -1 with an exception that has to leave
+   run_forever(). */
 int fl_transport_make(TransportObject *self);
+
+/* Complete the waiter, if there is one: with exc unless that is NULL.  0, or -1 that has to leave. */
+int fl_transport_complete_waiter(TransportObject *self, PyObject *exc);
 
 /* asyncio's close(), _force_close() (exc NULL: abort) and _fatal_error() with the raised exception.
    0, or -1 with an exception; fl_transport_fatal: one that has to leave run_forever(). */

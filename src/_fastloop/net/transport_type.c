@@ -76,7 +76,8 @@ transport_info(TransportObject *self, PyObject *key)
         return self->local.len ? name_from_inet(&self->local)
                                : name_from_kernel(self, getsockname, "getsockname");
     }
-    return NULL;
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    return ops->info == NULL ? NULL : ops->info(self, key);
 }
 
 /* Look up a key, remembering what had to be found out.  A new reference, or NULL with or without an exception. */
@@ -122,6 +123,15 @@ fl_transport_extra(TransportObject *self)
                                               transport_fill_info(self, state->str_sockname) < 0 ||
                                               transport_fill_info(self, state->str_peername) < 0)) {
         return NULL;
+    }
+    const char *const *name = fl_transport_ops_of(self)->infos;
+    for (; name != NULL && *name != NULL; name++) {
+        PyObject *key = PyUnicode_InternFromString(*name);
+        int rc = key == NULL ? -1 : transport_fill_info(self, key);
+        Py_XDECREF(key);
+        if (rc < 0) {
+            return NULL;
+        }
     }
     return self->extra;
 }

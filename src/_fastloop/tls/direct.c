@@ -29,17 +29,24 @@ direct_pending(TLSEngineObject *self)
     return (size_t)direct_lib(self)->BIO_ctrl(self->in, FL_BIO_CTRL_PENDING, 0, NULL);
 }
 
-/* Copy bytes behind those in self->kept, to which `in` is attached. */
+/* Copy bytes behind those in the memory of a BIO, which is ours.  0, or -1 with MemoryError. */
 static int
-direct_keep(TLSEngineObject *self, const char *data, size_t len)
+direct_append(TLSEngineObject *self, fl_bio *bio, const char *data, size_t len)
 {
     size_t n;
-    if (len > 0 && !direct_lib(self)->BIO_write_ex(self->in, data, len, &n)) {
+    if (len > 0 && !direct_lib(self)->BIO_write_ex(bio, data, len, &n)) {
         direct_lib(self)->ERR_clear_error();
         PyErr_NoMemory();
         return -1;
     }
     return 0;
+}
+
+/* … behind those in self->kept, to which `in` is attached. */
+static int
+direct_keep(TLSEngineObject *self, const char *data, size_t len)
+{
+    return direct_append(self, self->in, data, len);
 }
 
 /* Give the memory of `kept` back when all of it was consumed. */
@@ -198,6 +205,12 @@ direct_write(TLSEngineObject *self, const char *data, size_t len)
 /* -- output ---------------------------------------------------------------------------------------- */
 
 static int
+direct_put_first(TLSEngineObject *self, const char *data, size_t len)
+{
+    return direct_append(self, self->out, data, len);
+}
+
+static int
 direct_output(TLSEngineObject *self, const char **data, size_t *len)
 {
     *data = self->sealed.data + self->taken;
@@ -308,6 +321,7 @@ const fl_tls_ops fl_tls_direct_ops = {
     .has_input = direct_has_input,
     .read = direct_read,
     .write = direct_write,
+    .put_first = direct_put_first,
     .output = direct_output,
     .output_taken = direct_output_taken,
     .detach = direct_detach,

@@ -66,6 +66,12 @@ fl_tls_feed_eof(TLSEngineObject *self)
 }
 
 int
+fl_tls_put_first(TLSEngineObject *self, const char *data, size_t len)
+{
+    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->put_first(self, data, len));
+}
+
+int
 fl_tls_output(TLSEngineObject *self, const char **data, size_t *len)
 {
     return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->output(self, data, len));

@@ -31,7 +31,8 @@ typedef struct {
     int (*has_input)(TLSEngineObject *self); /* whether read() may get on: 1 or 0, -1 with an exception */
     Py_ssize_t (*read)(TLSEngineObject *self, char *buffer, size_t size); /* once: at most a record */
     Py_ssize_t (*write)(TLSEngineObject *self, const char *data, size_t len);
-    int (*output)(TLSEngineObject *self, const char **data, size_t *len); /* 0 or -1 */
+    int (*put_first)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
+    int (*output)(TLSEngineObject *self, const char **data, size_t *len);  /* 0 or -1 */
     void (*output_taken)(TLSEngineObject *self, size_t n);
     void (*detach)(TLSEngineObject *self); /* the engine ends, its SSLObject perhaps not */
 } fl_tls_ops;
@@ -100,6 +101,9 @@ Py_ssize_t fl_tls_write(TLSEngineObject *self, const char *data, size_t len);
 /* Send a close_notify and wait for the peer's.  1: both were exchanged, 0: wants input, -1: failed.  Data that the peer
    has sent before must have been read. */
 int fl_tls_shutdown(TLSEngineObject *self);
+
+/* Before the handshake: have bytes in the output that are sent as they are, ahead of it.  0 or -1. */
+int fl_tls_put_first(TLSEngineObject *self, const char *data, size_t len);
 
 /* What is to be sent: a pointer into the engine's memory, good until the next call; *len is 0 when there is nothing.
    Perhaps not all: ask again after taking it.  0 or -1. */

@@ -58,11 +58,12 @@ fl_tls_outcome(TLSEngineObject *self)
     return outcome;
 }
 
+/* bio.write(data), all of it.  0 or -1. */
 static int
-python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(lend))
+python_append(TLSEngineObject *self, PyObject *bio, const char *data, size_t len)
 {
     while (len > 0) {
-        Py_ssize_t n = python_call(self, self->incoming, self->state->str_write, data, len);
+        Py_ssize_t n = python_call(self, bio, self->state->str_write, data, len);
         if (n < 0) {
             return -1;
         }
@@ -70,6 +71,12 @@ python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(
         len -= (size_t)n;
     }
     return 0;
+}
+
+static int
+python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(lend))
+{
+    return python_append(self, self->incoming, data, len);
 }
 
 static int
@@ -138,6 +145,12 @@ python_write(TLSEngineObject *self, const char *data, size_t len)
 }
 
 static int
+python_put_first(TLSEngineObject *self, const char *data, size_t len)
+{
+    return python_append(self, self->outgoing, data, len);
+}
+
+static int
 python_output(TLSEngineObject *self, const char **data, size_t *len)
 {
     *len = 0;
@@ -178,6 +191,7 @@ const fl_tls_ops fl_tls_python_ops = {
     .has_input = python_has_input,
     .read = python_read,
     .write = python_write,
+    .put_first = python_put_first,
     .output = python_output,
     .output_taken = python_output_taken,
     .detach = python_detach,

@@ -1,0 +1,311 @@
+/* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take. */
+#include "tls/layer.h"
+
+#include "base/clock.h"
+#include "py/call.h"
+
+/* -- how long it may take -------------------------------------------------------------------------- */
+
+static void
+layer_cancel_timer(TLSLayerObject *layer)
+{
+    HandleObject *timer = layer->timer;
+    if (timer != NULL) {
+        layer->timer = NULL;
+        fl_handle_cancel(timer);
+        Py_DECREF(timer);
+    }
+}
+
+static PyObject *
+handshake_timed_out(TLSLayerObject *layer)
+{
+    PyObject *message = PyUnicode_FromFormat("SSL handshake is taking longer than %S seconds: "
+                                             "aborting the connection",
+                                             layer->handshake_timeout);
+    PyObject *exc =
+        message == NULL ? NULL : PyObject_CallOneArg(PyExc_ConnectionAbortedError, message);
+    Py_XDECREF(message);
+    return exc;
+}
+
+/* The timer's callback: abort the connection. */
+static PyObject *
+layer_timed_out(PyObject *stream, PyObject *Py_UNUSED(ignored))
+{
+    StreamObject *self = (StreamObject *)stream;
+    TLSLayerObject *layer = fl_tls_layer(self);
+    layer_cancel_timer(layer);
+    PyObject *exc = layer->stage == FL_TLS_HANDSHAKE
+                        ? handshake_timed_out(layer)
+                        : PyObject_CallFunction(PyExc_TimeoutError, "s", "SSL shutdown timed out");
+    if (exc == NULL) {
+        return NULL;
+    }
+    int rc = fl_transport_force_close((TransportObject *)self, exc);
+    Py_DECREF(exc);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef timed_out = {"_tls_timed_out", layer_timed_out, METH_NOARGS,
+                                PyDoc_STR("Abort the connection: the peer took too long.")};
+
+/* 0 or -1. */
+static int
+layer_set_timer(StreamObject *self, double seconds)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    layer_cancel_timer(layer);
+    PyObject *callback = PyCFunction_New(&timed_out, (PyObject *)self);
+    if (callback == NULL) {
+        return -1;
+    }
+    layer->timer = fl_timers_add(self->loop, fl_clock_seconds(fl_clock_ns()) + seconds, callback,
+                                 NULL, 0, self->context);
+    Py_DECREF(callback);
+    return layer->timer == NULL ? -1 : 0;
+}
+
+/* -- the handshake --------------------------------------------------------------------------------- */
+
+int
+fl_tls_begin(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    TLSLayerObject *layer = fl_tls_layer(self);
+    self->begun = true;
+    if (self->conn_lost) {
+        return 0;
+    }
+    if (fl_transport_log(transport, "debug", "%r starts SSL handshake") < 0) {
+        return -1;
+    }
+    layer->since = fl_clock_seconds(fl_clock_ns());
+    self->negotiating = true;
+    double timeout = PyFloat_AsDouble(layer->handshake_timeout);
+    if ((timeout == -1.0 && PyErr_Occurred()) || layer_set_timer(self, timeout) < 0 ||
+        fl_transport_rearm(transport) < 0) {
+        return fl_tls_handshake_failed(self);
+    }
+    return fl_tls_negotiate(self);
+}
+
+/* The raised exception ends the connection before anybody could use it. */
+static int
+layer_give_up(StreamObject *self, const char *message)
+{
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    PyObject *leaving = NULL;
+    if (fl_tls_failed(self, message) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (fl_transport_complete_waiter((TransportObject *)self, exc) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    Py_DECREF(exc);
+    return fl_leaving_raise(leaving);
+}
+
+int
+fl_tls_handshake_failed(StreamObject *self)
+{
+    return layer_give_up(self, "SSL handshake failed");
+}
+
+static int
+log_duration(StreamObject *self)
+{
+    if (!self->loop->debug) {
+        return 0;
+    }
+    PyObject *ms =
+        PyFloat_FromDouble((fl_clock_seconds(fl_clock_ns()) - fl_tls_layer(self)->since) * 1e3);
+    PyObject *done = ms == NULL ? NULL
+                                : PyObject_CallMethod(self->loop->state->logger, "debug", "sOO",
+                                                      "%r: SSL handshake took %.1f ms", self, ms);
+    Py_XDECREF(ms);
+    Py_XDECREF(done);
+    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
+}
+
+/* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio. */
+static int
+layer_tell_made(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    if (self->made) {
+        return 0;
+    }
+    self->made = true;
+    PyObject *result =
+        fl_transport_call(transport, self->loop->state->str_connection_made, (PyObject *)self);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Data that came with the last of the handshake waits for its turn behind whoever waits for the handshake, who may
+   set another protocol. */
+static int
+layer_established(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    TLSLayerObject *layer = fl_tls_layer(self);
+    layer_cancel_timer(layer);
+    layer->stage = FL_TLS_OPEN;
+    layer->pending = true;
+    self->negotiating = false;
+    if (log_duration(self) < 0) {
+        return -1;
+    }
+    if (layer_tell_made(self) < 0) {
+        return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
+    }
+    if (fl_transport_complete_waiter(transport, NULL) < 0) {
+        return -1;
+    }
+    if (self->conn_lost) {
+        return 0;
+    }
+    fl_tls_cork(self);
+    if (fl_transport_rearm(transport) < 0 || fl_tls_resumed(transport) < 0) {
+        return fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
+    }
+    return 0;
+}
+
+int
+fl_tls_negotiate(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    int rc = -1;
+    if (layer->peer_gone) {
+        PyErr_SetNone(PyExc_ConnectionResetError);
+    }
+    else {
+        rc = fl_tls_handshake(layer->engine);
+    }
+    if (self->conn_lost) { /* an SNI callback may have closed the transport */
+        if (rc < 0 && fl_exception_must_leave()) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    if (rc < 0) {
+        return fl_tls_handshake_failed(self);
+    }
+    fl_tls_cork(self);
+    return rc == 0 ? 0 : layer_established(self);
+}
+
+/* -- the end --------------------------------------------------------------------------------------- */
+
+int
+fl_tls_failed(StreamObject *self, const char *message)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (!self->conn_lost && fl_tls_send_output(self) < 0) {
+        PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
+    }
+    PyErr_SetRaisedException(exc);
+    return fl_transport_fatal((TransportObject *)self, message);
+}
+
+/* The outcome of eof_received(): a reference that is taken, or NULL with an exception. */
+static int
+layer_take_eof_result(StreamObject *self, PyObject *result)
+{
+    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    if (keep_open < 0) {
+        return fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
+    }
+    if (keep_open == 0) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s",
+                                         "returning true from eof_received() has no effect "
+                                         "when using ssl");
+    Py_XDECREF(done);
+    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
+}
+
+static int
+layer_tell_eof(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->told_eof) {
+        return 0;
+    }
+    layer->told_eof = true;
+    return layer_take_eof_result(
+        self, fl_transport_call((TransportObject *)self, self->loop->state->str_eof_received, NULL));
+}
+
+int
+fl_tls_data_ended(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    TLSLayerObject *layer = fl_tls_layer(self);
+    int rc = layer_tell_eof(self);
+    if (rc < 0 || self->conn_lost) {
+        return rc;
+    }
+    if (layer->peer_gone) {
+        layer->stage = FL_TLS_LEFT;
+    }
+    if (self->io.closing) {
+        return fl_stream_flush(self);
+    }
+    return fl_transport_close(transport) < 0
+               ? fl_transport_report(transport, "Exception in closing a transport")
+               : 0;
+}
+
+int
+fl_tls_leave(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->stage == FL_TLS_HANDSHAKE) {
+        return fl_transport_force_close(transport, NULL);
+    }
+    if (layer->stage == FL_TLS_OPEN) {
+        layer->stage = FL_TLS_LEAVING;
+    }
+    self->negotiating = layer->stage == FL_TLS_LEAVING;
+    if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
+        return -1;
+    }
+    return fl_stream_flush(self);
+}
+
+int
+fl_tls_drained(StreamObject *self)
+{
+    TransportObject *transport = (TransportObject *)self;
+    if (!self->io.closing || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
+        return 0;
+    }
+    int rc = layer_tell_eof(self);
+    if (rc < 0 || self->conn_lost) {
+        return rc;
+    }
+    self->negotiating = false;
+    fl_io_forget(self->loop, &self->io);
+    return fl_transport_schedule_lost(transport, NULL);
+}
+
+int
+fl_tls_lost(TransportObject *transport)
+{
+    layer_cancel_timer(fl_tls_layer((StreamObject *)transport));
+    return 0;
+}

@@ -1,0 +1,406 @@
+/* The straight line of data over TLS: from the kernel through the engine to the protocol, and back. */
+#include "tls/layer.h"
+
+#include "py/call.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The loop's scratch memory in three parts, so that a callback of the user's in the middle of one does not touch another:
+   what is received, what that decrypts to, and what is to be encrypted. */
+#define WIRE_MAX (256 * 1024) /* bytes received at once at most */
+#define PLAIN_OFFSET WIRE_MAX
+#define PLAIN_MAX (512 * 1024)
+#define JOIN_OFFSET (PLAIN_OFFSET + PLAIN_MAX)
+#define JOIN_MAX (128 * 1024) /* small pieces are encrypted together, up to so many bytes at once */
+
+#define BULK_FROM (32 * 1024) /* what was received is this long: decrypt into the object that the protocol gets */
+#define BULK_MAX (120 * 1024) /* bytes of such an object: below malloc's mmap threshold */
+#define PIECES_MAX 64
+
+_Static_assert(JOIN_OFFSET + JOIN_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
+
+static const char io_failed[] = "Fatal error on SSL protocol";
+
+static const fl_stream_ops *
+layer_ops(StreamObject *self)
+{
+    return (const fl_stream_ops *)self->io.ops;
+}
+
+/* -- sending --------------------------------------------------------------------------------------- */
+
+int
+fl_tls_send_output(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    const char *data;
+    size_t len;
+    if (layer->engine->busy) {
+        return 0; /* from within a callback of its own: it is looked after when that returns */
+    }
+    for (;;) {
+        if (fl_tls_output(layer->engine, &data, &len) < 0) {
+            return -1;
+        }
+        layer->unsent = len;
+        if (len == 0) {
+            return 0;
+        }
+        struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
+        ssize_t n = layer_ops(self)->send(self->io.fd, &piece, 1);
+        if (n < 0) {
+            return n == -EAGAIN || n == -EINTR ? 1 : fl_raise_errno((int)n);
+        }
+        fl_tls_output_taken(layer->engine, (size_t)n);
+        fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
+        layer->unsent -= (size_t)n;
+        if (layer->unsent > 0) {
+            return 1;
+        }
+    }
+}
+
+/* The next bytes to encrypt: one long piece, or several short ones in one.  Their number; 0 with MemoryError. */
+static size_t
+layer_gather(StreamObject *self, const char **data)
+{
+    struct iovec pieces[PIECES_MAX];
+    int n = fl_outbox_pieces(&self->outbox, pieces, PIECES_MAX);
+    *data = pieces[0].iov_base;
+    if (n == 1 || pieces[0].iov_len >= JOIN_MAX) {
+        return pieces[0].iov_len < JOIN_MAX ? pieces[0].iov_len : JOIN_MAX;
+    }
+    char *scratch = fl_loop_scratch(self->loop);
+    if (scratch == NULL) {
+        return 0;
+    }
+    size_t size = 0;
+    for (int i = 0; i < n && size < JOIN_MAX; i++) {
+        size_t room = JOIN_MAX - size;
+        size_t len = pieces[i].iov_len < room ? pieces[i].iov_len : room;
+        memcpy(scratch + JOIN_OFFSET + size, pieces[i].iov_base, len);
+        size += len;
+    }
+    *data = scratch + JOIN_OFFSET;
+    return size;
+}
+
+/* Encrypt some of what was written.  1, 0 when the engine wants input first, or -1 with an exception. */
+static int
+layer_encrypt(StreamObject *self)
+{
+    const char *data;
+    size_t len = layer_gather(self, &data);
+    Py_ssize_t n = len == 0 ? -1 : fl_tls_write(fl_tls_layer(self)->engine, data, len);
+    if (n > 0) {
+        fl_outbox_consume(&self->outbox, (size_t)n);
+    }
+    return n < 0 ? -1 : n > 0;
+}
+
+/* Make our close_notify, or deal with the peer's.  0 or -1. */
+static int
+layer_part(TLSLayerObject *layer)
+{
+    layer->parted = true;
+    int rc = fl_tls_shutdown(layer->engine);
+    if (rc == 1) {
+        layer->stage = FL_TLS_LEFT;
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+/* Have the engine make output.  1 when it can make more, 0, or -1 with an exception. */
+static int
+layer_produce(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->stage == FL_TLS_HANDSHAKE || layer->engine->ops == NULL || layer->engine->busy) {
+        return 0;
+    }
+    if (self->outbox.size > 0) {
+        int rc = layer_encrypt(self);
+        if (rc <= 0 || self->outbox.size > 0) {
+            return rc;
+        }
+    }
+    bool parting = layer->stage == FL_TLS_LEAVING && (!layer->parted || layer->greeted);
+    return parting ? layer_part(layer) : 0;
+}
+
+int
+fl_tls_transmit(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    int more, blocked;
+    do {
+        more = layer->unsent > 0 ? 1 : layer_produce(self);
+        blocked = more < 0 ? -1 : fl_tls_send_output(self);
+    } while (blocked == 0 && more);
+    return blocked;
+}
+
+size_t
+fl_tls_unsent(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    return self->outbox.size + fl_tls_layer(self)->unsent;
+}
+
+void
+fl_tls_discard(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    fl_stream_discard(transport);
+    fl_tls_layer(self)->unsent = 0;
+}
+
+void
+fl_tls_cork(StreamObject *self)
+{
+    if (!self->draining && !self->conn_lost) {
+        fl_io_cork(self->loop, &self->io);
+    }
+}
+
+/* -- receiving ------------------------------------------------------------------------------------- */
+
+/* Feed the engine with what the kernel has.  1 when there is news, 0, or -1 with an exception. */
+static int
+layer_receive(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    char *scratch = fl_loop_scratch(self->loop);
+    if (scratch == NULL || layer->peer_gone) {
+        return scratch == NULL ? -1 : 1;
+    }
+    ssize_t n = layer_ops(self)->receive(self->io.fd, scratch, WIRE_MAX);
+    if (n < 0) {
+        return n == -EAGAIN || n == -EINTR ? 0 : fl_raise_errno((int)n);
+    }
+    layer->received = (size_t)n;
+    layer->peer_gone = n == 0;
+    if (n > 0 && fl_tls_feed(layer->engine, scratch, (size_t)n) < 0) {
+        return -1;
+    }
+    return 1;
+}
+
+/* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
+static Py_ssize_t
+layer_read(TLSLayerObject *layer, char *buffer, size_t size)
+{
+    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size);
+    PyObject *raised = PyErr_GetRaisedException();
+    if (fl_tls_unlend(layer->engine) < 0) {
+        Py_XDECREF(raised);
+        return FL_TLS_FAILED;
+    }
+    PyErr_SetRaisedException(raised);
+    layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
+    return n;
+}
+
+/* Some plaintext as bytes, or NULL with the reason in *n. */
+static PyObject *
+layer_read_bytes(StreamObject *self, Py_ssize_t *n)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    size_t size = layer->received < BULK_MAX ? layer->received : BULK_MAX;
+    bool bulk = size >= BULK_FROM;
+    PyObject *bytes = bulk ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
+    char *scratch = fl_loop_scratch(self->loop);
+    if (scratch == NULL || (bulk && bytes == NULL)) {
+        *n = FL_TLS_FAILED;
+        return NULL;
+    }
+    char *plain = bulk ? PyBytes_AS_STRING(bytes) : scratch + PLAIN_OFFSET;
+    *n = layer_read(layer, plain, bulk ? size : PLAIN_MAX);
+    if (!bulk && *n > 0) {
+        bytes = PyBytes_FromStringAndSize(plain, *n);
+        *n = bytes == NULL ? FL_TLS_FAILED : *n;
+    }
+    else if (bulk && *n <= 0) {
+        Py_CLEAR(bytes);
+    }
+    else if (bulk) {
+        _PyBytes_Resize(&bytes, *n);
+        *n = bytes == NULL ? FL_TLS_FAILED : *n;
+    }
+    return bytes;
+}
+
+/* There is no data, for the reason n. */
+static int
+layer_no_data(StreamObject *self, Py_ssize_t n)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    fl_tls_cork(self);
+    if (n == FL_TLS_FAILED) {
+        return fl_tls_failed(self, io_failed);
+    }
+    if (n == FL_TLS_CLOSED) {
+        layer->greeted = true;
+        return fl_tls_data_ended(self);
+    }
+    return layer->peer_gone ? fl_tls_data_ended(self) : 0;
+}
+
+/* A callback has returned, with an exception if result is NULL. */
+static int
+layer_called(StreamObject *self, PyObject *result)
+{
+    if (result == NULL) {
+        return fl_transport_fatal((TransportObject *)self, io_failed);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+static int
+layer_deliver(StreamObject *self)
+{
+    Py_ssize_t n;
+    PyObject *data = layer_read_bytes(self, &n);
+    if (data == NULL) {
+        return layer_no_data(self, n);
+    }
+    fl_tls_cork(self);
+    PyObject *result =
+        fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
+    Py_DECREF(data);
+    return layer_called(self, result);
+}
+
+/* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
+static int
+layer_deliver_into(StreamObject *self, Py_buffer *view)
+{
+    Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len);
+    PyBuffer_Release(view);
+    if (n <= 0) {
+        return layer_no_data(self, n);
+    }
+    fl_tls_cork(self);
+    PyObject *count = PyLong_FromSsize_t(n);
+    PyObject *result = count == NULL
+                           ? NULL
+                           : fl_transport_call((TransportObject *)self,
+                                               self->loop->state->str_buffer_updated, count);
+    Py_XDECREF(count);
+    return layer_called(self, result);
+}
+
+static bool
+layer_may_deliver(StreamObject *self)
+{
+    return !self->conn_lost && !self->io.closing && !self->paused;
+}
+
+/* One piece of data from the engine, after it was fed unless it has something left. */
+static int
+layer_read_once(StreamObject *self)
+{
+    Py_buffer view;
+    bool buffered = self->buffered;
+    if (buffered && fl_stream_get_buffer(self, &view) < 0) {
+        return fl_transport_fatal((TransportObject *)self, io_failed);
+    }
+    bool wanted = layer_may_deliver(self); /* get_buffer() may have closed the transport */
+    int news = !wanted ? 0 : fl_tls_layer(self)->pending ? 1 : layer_receive(self);
+    if (news > 0) {
+        return buffered ? layer_deliver_into(self, &view) : layer_deliver(self);
+    }
+    if (buffered) {
+        PyBuffer_Release(&view);
+    }
+    return news < 0 ? fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error)
+                    : 0;
+}
+
+static int
+layer_read_open(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (!layer_may_deliver(self)) {
+        return fl_transport_rearm((TransportObject *)self);
+    }
+    int rc;
+    do {
+        rc = layer_read_once(self);
+    } while (rc == 0 && layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
+    return rc;
+}
+
+static int
+layer_read_handshake(StreamObject *self)
+{
+    int news = layer_receive(self);
+    if (news < 0) {
+        return fl_tls_handshake_failed(self);
+    }
+    return news > 0 ? fl_tls_negotiate(self) : 0;
+}
+
+/* After close() data is of no use to anybody; what is waited for is a close_notify behind it. */
+static int
+layer_read_leaving(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    char *scratch = fl_loop_scratch(self->loop);
+    int news = scratch == NULL ? -1 : layer_receive(self);
+    if (news <= 0) {
+        return news < 0
+                   ? fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error)
+                   : 0;
+    }
+    Py_ssize_t n;
+    do {
+        n = layer_read(layer, scratch + PLAIN_OFFSET, PLAIN_MAX);
+    } while (n > 0);
+    if (n == FL_TLS_FAILED) {
+        return fl_tls_failed(self, "Fatal error on transport");
+    }
+    layer->greeted = n == FL_TLS_CLOSED;
+    if (layer->peer_gone) {
+        layer->stage = FL_TLS_LEFT;
+    }
+    return fl_stream_flush(self);
+}
+
+static int
+layer_read_ready(StreamObject *self)
+{
+    switch (fl_tls_layer(self)->stage) {
+    case FL_TLS_HANDSHAKE:
+        return layer_read_handshake(self);
+    case FL_TLS_OPEN:
+        return layer_read_open(self);
+    case FL_TLS_LEAVING:
+        return layer_read_leaving(self);
+    default:
+        return fl_transport_rearm((TransportObject *)self);
+    }
+}
+
+int
+fl_tls_ready(fl_io *io, unsigned ready)
+{
+    StreamObject *self = (StreamObject *)io->object;
+    if (self->conn_lost) {
+        return fl_transport_rearm((TransportObject *)self);
+    }
+    if ((ready & FL_READ) && layer_read_ready(self) < 0) {
+        return -1;
+    }
+    return (ready & FL_WRITE) && self->draining ? fl_stream_flush(self) : 0;
+}
+
+int
+fl_tls_resumed(TransportObject *transport)
+{
+    StreamObject *self = (StreamObject *)transport;
+    bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
+    return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
+}

@@ -1,0 +1,318 @@
+/* TLSLayer: how Python code puts TLS into a stream transport, and what get_extra_info() knows of it. */
+#include "tls/layer.h"
+
+#include "py/args.h"
+#include "py/types.h"
+
+#define HIGH_WATER (512 * 1024) /* bytes: asyncio.constants.FLOW_CONTROL_HIGH_WATER_SSL_WRITE */
+
+/* -- what get_extra_info() knows ------------------------------------------------------------------- */
+
+static const char *const info_names[] = {"sslcontext", "ssl_object",  "peercert",
+                                         "cipher",     "compression", NULL};
+
+static bool
+is_name(PyObject *key, const char *name)
+{
+    return PyUnicode_CompareWithASCIIString(key, name) == 0;
+}
+
+static PyObject *
+layer_info(TransportObject *transport, PyObject *key)
+{
+    TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
+    if (is_name(key, "sslcontext")) {
+        return Py_XNewRef(layer->sslcontext);
+    }
+    PyObject *sslobject = layer->engine == NULL ? NULL : layer->engine->sslobject;
+    if (sslobject == NULL || !layer->engine->connected) {
+        return NULL;
+    }
+    if (is_name(key, "ssl_object")) {
+        return Py_NewRef(sslobject);
+    }
+    if (is_name(key, "peercert")) {
+        return PyObject_CallMethod(sslobject, "getpeercert", NULL);
+    }
+    bool method = is_name(key, "cipher") || is_name(key, "compression");
+    return method ? PyObject_CallMethodNoArgs(sslobject, key) : NULL;
+}
+
+const fl_stream_ops fl_tls_stream_ops = {
+    .base =
+        {
+            .io = {.ready = fl_tls_ready, .flush = fl_stream_flush_io},
+            .read_error = "Fatal read error on socket transport",
+            .write_error = "Fatal write error on socket transport",
+            .socket = true,
+            .quiet_errors = true,
+            .unsent = fl_tls_unsent,
+            .discard = fl_tls_discard,
+            .hurry = fl_stream_hurry,
+            .adopt = fl_stream_adopt,
+            .begin = fl_tls_begin,
+            .leave = fl_tls_leave,
+            .resumed = fl_tls_resumed,
+            .lost = fl_tls_lost,
+            .info = layer_info,
+            .infos = info_names,
+        },
+    .vain_write = "SSL connection is closed",
+    .receive = fl_socket_receive,
+    .send = fl_socket_send,
+    .transmit = fl_tls_transmit,
+    .drained = fl_tls_drained,
+};
+
+/* -- into a transport ------------------------------------------------------------------------------ */
+
+/* What was written before leaves before the handshake, as it is.  0 or -1. */
+static int
+layer_take_outbox(TLSLayerObject *self, fl_outbox *outbox)
+{
+    size_t offset = outbox->offset;
+    for (uint32_t i = 0; i < outbox->len; i++) {
+        PyObject *bytes = outbox->items[outbox->head + i];
+        size_t len = (size_t)PyBytes_GET_SIZE(bytes) - offset;
+        if (fl_tls_put_first(self->engine, PyBytes_AS_STRING(bytes) + offset, len) < 0) {
+            return -1;
+        }
+        offset = 0;
+    }
+    self->unsent = outbox->size;
+    return 0;
+}
+
+/* 0, or -1 with the reason why the layer cannot be put into the transport. */
+static int
+layer_check_transport(TLSLayerObject *self, PyObject *transport)
+{
+    PyTypeObject *type = self->engine->state->StreamTransport_type;
+    if (!Py_IS_TYPE(transport, type)) {
+        PyErr_Format(PyExc_TypeError, "a plain StreamTransport is required, got %R", transport);
+        return -1;
+    }
+    if (self->attached) {
+        PyErr_SetString(PyExc_RuntimeError, "the layer is in use already");
+        return -1;
+    }
+    return fl_stream_hurry((TransportObject *)transport);
+}
+
+static int
+layer_feed_received(TLSLayerObject *self, PyObject *received)
+{
+    Py_buffer view;
+    if (!fl_arg_given(received)) {
+        return 0;
+    }
+    if (PyObject_GetBuffer(received, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int rc = view.len == 0 ? 0 : fl_tls_feed(self->engine, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return rc;
+}
+
+/* From now on the layer is in charge.  0 or -1. */
+static int
+layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
+{
+    fl_state *state = self->engine->state;
+    if (PyObject_SetAttr((PyObject *)stream, state->str___class__,
+                         (PyObject *)state->SSLTransport_type) < 0) {
+        return -1;
+    }
+    self->attached = true;
+    fl_outbox_clear(&stream->outbox);
+    stream->layer = Py_NewRef((PyObject *)self);
+    stream->io.ops = &fl_tls_stream_ops.base.io;
+    stream->high_water = HIGH_WATER;
+    stream->low_water = HIGH_WATER / 4;
+    stream->paused = false;
+    if (fl_arg_given(waiter)) {
+        Py_XSETREF(stream->waiter, Py_NewRef(waiter));
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(attach_doc,
+             "attach($self, /, transport, waiter=None, received=None)\n--\n\n"
+             "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
+             "What was written before leaves as it is, before the handshake, which begins in the\n"
+             "transport's first turn, or now if that is over.  waiter, a Future, is done when the\n"
+             "handshake is.  received: what came from the peer already (bytes-like).  Raises\n"
+             "ConnectionAbortedError if the transport is closing.");
+
+static PyObject *
+TLSLayer_attach(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const fl_signature signature = {
+        "attach", 1, 3, 3, {FL_PARAM(transport), FL_PARAM(waiter), FL_PARAM(received)}};
+    PyObject *given[3];
+    if (fl_args_bind(self->engine->state, &signature, args, nargs, kwnames, given) < 0 ||
+        layer_check_transport(self, given[0]) < 0) {
+        return NULL;
+    }
+    StreamObject *stream = (StreamObject *)given[0];
+    if (stream->io.closing) {
+        PyErr_SetString(PyExc_ConnectionAbortedError, "the connection is closed");
+        return NULL;
+    }
+    if (layer_feed_received(self, given[2]) < 0 || layer_take_outbox(self, &stream->outbox) < 0 ||
+        layer_install(self, stream, given[1]) < 0) {
+        return NULL;
+    }
+    return stream->begun && fl_tls_begin((TransportObject *)stream) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef layer_methods[] = {
+    {"attach", FL_FASTCALL(TLSLayer_attach), FL_KEYWORDS, attach_doc},
+    {NULL},
+};
+
+/* -- the type of transports ------------------------------------------------------------------------ */
+
+PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
+                            "Raise NotImplementedError: close() ends both directions.");
+
+static PyObject *
+SSLTransport_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    PyErr_SetNone(PyExc_NotImplementedError);
+    return NULL;
+}
+
+PyDoc_STRVAR(can_write_eof_doc, "can_write_eof($self, /)\n--\n\nReturn False.");
+
+static PyObject *
+SSLTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_FALSE;
+}
+
+static PyMethodDef transport_methods[] = {
+    {"write_eof", SSLTransport_write_eof, METH_NOARGS, write_eof_doc},
+    {"can_write_eof", SSLTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
+    {NULL},
+};
+
+PyDoc_STRVAR(SSLTransport_doc, "What a StreamTransport becomes when TLS begins on it.\n\n"
+                               "It cannot be instantiated.");
+
+static PyType_Slot transport_slots[] = {
+    {Py_tp_doc, (void *)SSLTransport_doc}, {Py_tp_dealloc, fl_stream_dealloc},
+    {Py_tp_traverse, fl_stream_traverse},  {Py_tp_clear, fl_stream_clear},
+    {Py_tp_methods, transport_methods},    {0, NULL},
+};
+
+static PyType_Spec transport_spec = {
+    .name = "fastloop._fastloop.SSLTransport",
+    .basicsize = sizeof(StreamObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = transport_slots,
+};
+
+/* -- the type of layers ---------------------------------------------------------------------------- */
+
+static PyObject *
+TLSLayer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const fl_signature signature = {"TLSLayer",
+                                           5,
+                                           5,
+                                           5,
+                                           {FL_PARAM(sslcontext), FL_PARAM(server_side),
+                                            FL_PARAM(server_hostname), FL_PARAM(handshake_timeout),
+                                            FL_PARAM(shutdown_timeout)}};
+    PyObject *given[5];
+    fl_state *state = fl_state_of(type);
+    if (state == NULL || fl_args_bind_tuple(state, &signature, args, kwargs, given) < 0) {
+        return NULL;
+    }
+    int server_side = PyObject_IsTrue(given[1]);
+    double shutdown_timeout = PyFloat_AsDouble(given[4]);
+    if (server_side < 0 || (shutdown_timeout == -1.0 && PyErr_Occurred())) {
+        return NULL;
+    }
+    TLSLayerObject *self = (TLSLayerObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->sslcontext = Py_NewRef(given[0]);
+    self->handshake_timeout = Py_NewRef(given[3]);
+    self->shutdown_timeout = shutdown_timeout;
+    self->engine = fl_tls_new(state, given[0], server_side, given[2], NULL, FL_TLS_BEST);
+    if (self->engine == NULL) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+static int
+TLSLayer_traverse(TLSLayerObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->engine);
+    Py_VISIT(self->sslcontext);
+    Py_VISIT(self->handshake_timeout);
+    Py_VISIT(self->timer);
+    return 0;
+}
+
+/* The transport may ask the engine to its own end; what is in cycles clears itself. */
+static int
+TLSLayer_clear(TLSLayerObject *self)
+{
+    Py_CLEAR(self->sslcontext);
+    Py_CLEAR(self->handshake_timeout);
+    Py_CLEAR(self->timer);
+    return 0;
+}
+
+static void
+TLSLayer_dealloc(TLSLayerObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    TLSLayer_clear(self);
+    Py_CLEAR(self->engine);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(
+    TLSLayer_doc,
+    "TLSLayer(sslcontext, server_side, server_hostname, handshake_timeout, shutdown_timeout)\n"
+    "--\n\n"
+    "One side of a TLS connection, to be put into a StreamTransport by attach().\n\n"
+    "The first three arguments are those of SSLContext.wrap_bio(), whose exceptions are raised.\n"
+    "Timeouts are in seconds.");
+
+static PyType_Slot layer_slots[] = {
+    {Py_tp_doc, (void *)TLSLayer_doc},
+    {Py_tp_new, TLSLayer_new},
+    {Py_tp_dealloc, TLSLayer_dealloc},
+    {Py_tp_traverse, TLSLayer_traverse},
+    {Py_tp_clear, TLSLayer_clear},
+    {Py_tp_methods, layer_methods},
+    {0, NULL},
+};
+
+static PyType_Spec layer_spec = {
+    .name = "fastloop._fastloop.TLSLayer",
+    .basicsize = sizeof(TLSLayerObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = layer_slots,
+};
+
+int
+fl_tls_layer_setup_types(PyObject *module, fl_state *state)
+{
+    if (fl_add_type(module, &layer_spec, NULL, "TLSLayer", &state->TLSLayer_type) < 0 ||
+        fl_add_type(module, &transport_spec, (PyObject *)state->StreamTransport_type,
+                    "SSLTransport", &state->SSLTransport_type) < 0) {
+        return -1;
+    }
+    return fl_stream_set_sendfile_mode(state, state->SSLTransport_type, "FALLBACK");
+}
