@@ -449,7 +449,8 @@ class Listener:
     def _resume(self) -> None: ...
 
 @final
-class SSLTransport(StreamTransport): ...
+class SSLTransport(StreamTransport):
+    def _test__append_write_backlog(self, data: bytes | bytearray | memoryview[Any], /) -> None: ...
 
 @final
 class TLSLayer:

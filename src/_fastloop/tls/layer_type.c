@@ -191,9 +191,22 @@ SSLTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_FALSE;
 }
 
+PyDoc_STRVAR(append_write_backlog_doc,
+             "_test__append_write_backlog($self, data, /)\n--\n\n"
+             "Buffer data and do not send it: by this name asyncio lets its tests fill the buffer.");
+
+static PyObject *
+SSLTransport_append_write_backlog(StreamObject *self, PyObject *data)
+{
+    PyObject *bytes = fl_arg_bytes(data, FL_WRITE_TYPE_ERROR);
+    return bytes == NULL || fl_outbox_append(&self->outbox, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyMethodDef transport_methods[] = {
     {"write_eof", SSLTransport_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", SSLTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
+    {"_test__append_write_backlog", (PyCFunction)SSLTransport_append_write_backlog, METH_O,
+     append_write_backlog_doc},
     {NULL},
 };
 
