@@ -54,6 +54,7 @@ static const fl_transport_ops datagram_ops = {
     .io = {.ready = datagram_ready, .flush = datagram_flush_io},
     .read_error = "Fatal read error on datagram transport",
     .write_error = "Fatal write error on datagram transport",
+    .high_water = FL_TRANSPORT_DEFAULT_HIGH,
     .socket = true,
     .quiet_errors = true,
     .unsent = datagram_unsent,

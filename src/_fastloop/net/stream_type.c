@@ -88,6 +88,7 @@ static const fl_stream_ops socket_ops = {
             .io = {.ready = socket_ready, .flush = fl_stream_flush_io},
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
+            .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_stream_unsent,

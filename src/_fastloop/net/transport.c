@@ -121,8 +121,8 @@ fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_op
     self->io.object = (PyObject *)self;
     self->io.fd = self->number = fd;
     self->protocol = Py_NewRef(protocol);
-    self->high_water = FL_TRANSPORT_DEFAULT_HIGH;
-    self->low_water = FL_TRANSPORT_DEFAULT_HIGH / 4;
+    self->high_water = ops->high_water;
+    self->low_water = ops->high_water / 4;
     self->reading = true;
     return 0;
 }

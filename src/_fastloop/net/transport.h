@@ -13,6 +13,7 @@ typedef struct fl_transport TransportObject;
 typedef struct {
     fl_io_ops io;                         /* first: fl_io.ops points here */
     const char *read_error, *write_error; /* messages for the exception handler */
+    size_t high_water;                    /* bytes: the high watermark unless another is set */
     bool socket;                          /* it is one: get_extra_info() knows its names */
     bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
     size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */

@@ -385,10 +385,10 @@ watermark_given(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
 
 /* The high watermark when only the low one may be given. */
 static Py_ssize_t
-watermark_above(PyObject *given, Py_ssize_t low)
+watermark_above(TransportObject *self, PyObject *given, Py_ssize_t low)
 {
     if (!fl_arg_given(given)) {
-        return FL_TRANSPORT_DEFAULT_HIGH;
+        return (Py_ssize_t)fl_transport_ops_of(self)->high_water;
     }
     return low > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low;
 }
@@ -397,7 +397,7 @@ PyDoc_STRVAR(
     set_write_buffer_limits_doc,
     "set_write_buffer_limits($self, /, high=None, low=None)\n--\n\n"
     "Have protocol.pause_writing() called above high bytes, resume_writing() at or below low.\n\n"
-    "high is 64 KiB by default, or four times low; low a quarter of high.  Raises ValueError\n"
+    "high is 64 KiB by default (512 KiB over TLS), or four times low; low a quarter of high.  Raises ValueError\n"
     "unless high >= low >= 0.");
 
 static PyObject *
@@ -410,7 +410,7 @@ Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, 
     Py_ssize_t high, low;
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
         watermark_given(given[1], -1, &low) < 0 ||
-        watermark_given(given[0], watermark_above(given[1], low), &high) < 0) {
+        watermark_given(given[0], watermark_above(self, given[1], low), &high) < 0) {
         return NULL;
     }
     if (!fl_arg_given(given[1])) {

@@ -113,7 +113,10 @@ layer_give_up(StreamObject *self, const char *message)
 int
 fl_tls_handshake_failed(StreamObject *self)
 {
-    return layer_give_up(self, "SSL handshake failed");
+    PyObject *unverified = fl_tls_layer(self)->engine->library->SSLCertVerificationError;
+    return layer_give_up(self, PyErr_ExceptionMatches(unverified)
+                                   ? "SSL handshake failed on verifying the certificate"
+                                   : "SSL handshake failed");
 }
 
 static int

@@ -28,6 +28,37 @@ layer_ops(StreamObject *self)
     return (const fl_stream_ops *)self->io.ops;
 }
 
+/* -- plaintext out of the engine --------------------------------------------------------------------- */
+
+/* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
+static Py_ssize_t
+layer_read(TLSLayerObject *layer, char *buffer, size_t size)
+{
+    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size);
+    PyObject *raised = PyErr_GetRaisedException();
+    if (fl_tls_unlend(layer->engine) < 0) {
+        Py_XDECREF(raised);
+        return FL_TLS_FAILED;
+    }
+    PyErr_SetRaisedException(raised);
+    layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
+    return n;
+}
+
+/* After close() data is of no use to anybody, and a close_notify is behind it.  FL_TLS_…. */
+static Py_ssize_t
+layer_drop_data(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    char *scratch = fl_loop_scratch(self->loop);
+    Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
+    while (n > 0) {
+        n = layer_read(layer, scratch + PLAIN_OFFSET, PLAIN_MAX);
+    }
+    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
+    return n;
+}
+
 /* -- sending --------------------------------------------------------------------------------------- */
 
 int
@@ -101,8 +132,12 @@ layer_encrypt(StreamObject *self)
 
 /* Make our close_notify, or deal with the peer's.  0 or -1. */
 static int
-layer_part(TLSLayerObject *layer)
+layer_part(StreamObject *self)
 {
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->pending && layer_drop_data(self) == FL_TLS_FAILED) {
+        return -1;
+    }
     layer->parted = true;
     int rc = fl_tls_shutdown(layer->engine);
     if (rc == 1) {
@@ -126,7 +161,7 @@ layer_produce(StreamObject *self)
         }
     }
     bool parting = layer->stage == FL_TLS_LEAVING && (!layer->parted || layer->greeted);
-    return parting ? layer_part(layer) : 0;
+    return parting ? layer_part(self) : 0;
 }
 
 int
@@ -185,21 +220,6 @@ layer_receive(StreamObject *self)
         return -1;
     }
     return 1;
-}
-
-/* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
-static Py_ssize_t
-layer_read(TLSLayerObject *layer, char *buffer, size_t size)
-{
-    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size);
-    PyObject *raised = PyErr_GetRaisedException();
-    if (fl_tls_unlend(layer->engine) < 0) {
-        Py_XDECREF(raised);
-        return FL_TLS_FAILED;
-    }
-    PyErr_SetRaisedException(raised);
-    layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
-    return n;
 }
 
 /* Some plaintext as bytes, or NULL with the reason in *n. */
@@ -343,26 +363,19 @@ layer_read_handshake(StreamObject *self)
     return news > 0 ? fl_tls_negotiate(self) : 0;
 }
 
-/* After close() data is of no use to anybody; what is waited for is a close_notify behind it. */
 static int
 layer_read_leaving(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    char *scratch = fl_loop_scratch(self->loop);
-    int news = scratch == NULL ? -1 : layer_receive(self);
+    int news = layer_receive(self);
     if (news <= 0) {
         return news < 0
                    ? fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error)
                    : 0;
     }
-    Py_ssize_t n;
-    do {
-        n = layer_read(layer, scratch + PLAIN_OFFSET, PLAIN_MAX);
-    } while (n > 0);
-    if (n == FL_TLS_FAILED) {
+    if (layer_drop_data(self) == FL_TLS_FAILED) {
         return fl_tls_failed(self, "Fatal error on transport");
     }
-    layer->greeted = n == FL_TLS_CLOSED;
     if (layer->peer_gone) {
         layer->stage = FL_TLS_LEFT;
     }

@@ -44,6 +44,7 @@ const fl_stream_ops fl_tls_stream_ops = {
             .io = {.ready = fl_tls_ready, .flush = fl_stream_flush_io},
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
+            .high_water = HIGH_WATER,
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_tls_unsent,

@@ -239,7 +239,9 @@ library_take_names(TLSLibraryObject *self, PyObject *ssl)
         (self->SSLObject = PyObject_GetAttrString(ssl, "SSLObject")) == NULL ||
         (self->SSLWantReadError = PyObject_GetAttrString(ssl, "SSLWantReadError")) == NULL ||
         (self->SSLWantWriteError = PyObject_GetAttrString(ssl, "SSLWantWriteError")) == NULL ||
-        (self->SSLZeroReturnError = PyObject_GetAttrString(ssl, "SSLZeroReturnError")) == NULL) {
+        (self->SSLZeroReturnError = PyObject_GetAttrString(ssl, "SSLZeroReturnError")) == NULL ||
+        (self->SSLCertVerificationError =
+             PyObject_GetAttrString(ssl, "SSLCertVerificationError")) == NULL) {
         return -1;
     }
     if (!PyType_Check(self->SSLSocket)) {
@@ -290,6 +292,7 @@ TLSLibrary_traverse(TLSLibraryObject *self, visitproc visit, void *arg)
     Py_VISIT(self->SSLWantReadError);
     Py_VISIT(self->SSLWantWriteError);
     Py_VISIT(self->SSLZeroReturnError);
+    Py_VISIT(self->SSLCertVerificationError);
     Py_VISIT(self->SSLSocket);
     return 0;
 }
@@ -308,6 +311,7 @@ TLSLibrary_dealloc(TLSLibraryObject *self)
     Py_XDECREF(self->SSLWantReadError);
     Py_XDECREF(self->SSLWantWriteError);
     Py_XDECREF(self->SSLZeroReturnError);
+    Py_XDECREF(self->SSLCertVerificationError);
     Py_XDECREF(self->SSLSocket);
     type->tp_free(self);
     Py_DECREF(type);

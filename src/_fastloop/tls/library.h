@@ -7,11 +7,12 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *MemoryBIO; /* owned, of the module ssl, as the next four */
+    PyObject *MemoryBIO; /* owned, of the module ssl, as the next five */
     PyObject *SSLObject;
     PyObject *SSLWantReadError;
     PyObject *SSLWantWriteError;
     PyObject *SSLZeroReturnError;
+    PyObject *SSLCertVerificationError;
     PyObject *SSLSocket; /* owned: _ssl._SSLSocket, the object behind an SSLObject */
     const char *refusal; /* why OpenSSL is not called directly, or NULL: it may be */
     fl_libssl lib;       /* usable unless there is a refusal */
