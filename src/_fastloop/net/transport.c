@@ -299,17 +299,18 @@ fl_transport_close(TransportObject *self)
     if (self->io.closing) {
         return 0;
     }
-    if (fl_transport_ops_of(self)->hurry(self) < 0) {
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    if (ops->leave != NULL) {
+        self->io.closing = true;
+        return ops->leave(self);
+    }
+    if (ops->hurry(self) < 0) {
         return -1;
     }
     if (self->io.closing) { /* sending what was corked has failed */
         return 0;
     }
     self->io.closing = true;
-    const fl_transport_ops *ops = fl_transport_ops_of(self);
-    if (ops->leave != NULL) {
-        return ops->leave(self);
-    }
     if (ops->unsent(self) > 0) {
         return fl_transport_rearm(self);
     }

@@ -68,6 +68,17 @@ layer_set_timer(StreamObject *self, double seconds)
 
 /* -- the handshake --------------------------------------------------------------------------------- */
 
+/* Listen to the peer, for a limited time.  0 or -1. */
+static int
+layer_expect_handshake(StreamObject *self)
+{
+    double timeout = PyFloat_AsDouble(fl_tls_layer(self)->handshake_timeout);
+    if (timeout == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm((TransportObject *)self);
+}
+
 int
 fl_tls_begin(TransportObject *transport)
 {
@@ -77,17 +88,18 @@ fl_tls_begin(TransportObject *transport)
     if (self->conn_lost) {
         return 0;
     }
+    PyObject *leaving = NULL;
     if (fl_transport_log(transport, "debug", "%r starts SSL handshake") < 0) {
-        return -1;
+        fl_leaving_keep(&leaving);
     }
     layer->since = fl_clock_seconds(fl_clock_ns());
     self->negotiating = true;
-    double timeout = PyFloat_AsDouble(layer->handshake_timeout);
-    if ((timeout == -1.0 && PyErr_Occurred()) || layer_set_timer(self, timeout) < 0 ||
-        fl_transport_rearm(transport) < 0) {
-        return fl_tls_handshake_failed(self);
+    int rc =
+        layer_expect_handshake(self) < 0 ? fl_tls_handshake_failed(self) : fl_tls_negotiate(self);
+    if (rc < 0) {
+        fl_leaving_keep(&leaving);
     }
-    return fl_tls_negotiate(self);
+    return fl_leaving_raise(leaving);
 }
 
 /* The raised exception ends the connection before anybody could use it. */
@@ -153,27 +165,13 @@ layer_tell_made(StreamObject *self)
     return 0;
 }
 
-/* Data that came with the last of the handshake waits for its turn behind whoever waits for the handshake, who may
-   set another protocol. */
+/* From now on data passes.  What came with the last of the handshake waits for its turn behind whoever waits for the
+   handshake, who may set another protocol. */
 static int
-layer_established(StreamObject *self)
+layer_open(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    TLSLayerObject *layer = fl_tls_layer(self);
-    layer_cancel_timer(layer);
-    layer->stage = FL_TLS_OPEN;
-    layer->pending = true;
-    self->negotiating = false;
-    if (log_duration(self) < 0) {
-        return -1;
-    }
-    if (layer_tell_made(self) < 0) {
-        return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
-    }
-    if (fl_transport_complete_waiter(transport, NULL) < 0) {
-        return -1;
-    }
-    if (self->conn_lost) {
+    if (self->conn_lost) { /* connection_made() has aborted it */
         return 0;
     }
     fl_tls_cork(self);
@@ -181,6 +179,33 @@ layer_established(StreamObject *self)
         return fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
     }
     return 0;
+}
+
+static int
+layer_established(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    PyObject *leaving = NULL;
+    layer_cancel_timer(layer);
+    layer->stage = FL_TLS_OPEN;
+    layer->pending = true;
+    self->negotiating = false;
+    if (layer_tell_made(self) < 0) {
+        if (!fl_exception_must_leave()) {
+            return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
+        }
+        fl_leaving_keep(&leaving);
+    }
+    if (fl_transport_complete_waiter((TransportObject *)self, NULL) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (layer_open(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (log_duration(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
 }
 
 int
@@ -262,7 +287,7 @@ fl_tls_data_ended(StreamObject *self)
         return rc;
     }
     if (layer->peer_gone) {
-        layer->stage = FL_TLS_LEFT;
+        fl_tls_take_leave(self);
     }
     if (self->io.closing) {
         return fl_stream_flush(self);
@@ -270,6 +295,14 @@ fl_tls_data_ended(StreamObject *self)
     return fl_transport_close(transport) < 0
                ? fl_transport_report(transport, "Exception in closing a transport")
                : 0;
+}
+
+void
+fl_tls_take_leave(StreamObject *self)
+{
+    fl_tls_layer(self)->stage = FL_TLS_LEFT;
+    self->negotiating =
+        false; /* and end of file, which stays, makes the descriptor readable for ever */
 }
 
 int
@@ -301,7 +334,6 @@ fl_tls_drained(StreamObject *self)
     if (rc < 0 || self->conn_lost) {
         return rc;
     }
-    self->negotiating = false;
     fl_io_forget(self->loop, &self->io);
     return fl_transport_schedule_lost(transport, NULL);
 }

@@ -64,6 +64,9 @@ int fl_tls_data_ended(StreamObject *self);
 /* The raised exception ends the connection; an alert that tells the peer why is sent first. */
 int fl_tls_failed(StreamObject *self, const char *message);
 
+/* Nothing is waited for any more. */
+void fl_tls_take_leave(StreamObject *self);
+
 /* fl_transport_ops.{leave,lost} and fl_stream_ops.drained. */
 int fl_tls_leave(TransportObject *transport);
 int fl_tls_lost(TransportObject *transport);

@@ -141,7 +141,7 @@ layer_part(StreamObject *self)
     layer->parted = true;
     int rc = fl_tls_shutdown(layer->engine);
     if (rc == 1) {
-        layer->stage = FL_TLS_LEFT;
+        fl_tls_take_leave(self);
     }
     return rc < 0 ? -1 : 0;
 }
@@ -377,7 +377,7 @@ layer_read_leaving(StreamObject *self)
         return fl_tls_failed(self, "Fatal error on transport");
     }
     if (layer->peer_gone) {
-        layer->stage = FL_TLS_LEFT;
+        fl_tls_take_leave(self);
     }
     return fl_stream_flush(self);
 }
