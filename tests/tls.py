@@ -400,6 +400,13 @@ class TlsEnds:
         transport, _ = run(self.loop, self.loop.create_connection(lambda: protocol, sock=left))
         return transport, protocol, right
 
+    def start(self, transport, protocol, server_side=False, context=None, **options):
+        """A coroutine that begins TLS on one side of a connection."""
+        if not server_side:
+            options = {"server_hostname": NAME, **options}
+        context = context or context_for(server_side, self.version)
+        return self.loop.start_tls(transport, protocol, context, server_side=server_side, **options)
+
     def end(self):
         made = [(protocol, sock) for protocol, sock in self.protocols if protocol.transport is not None]
         if not self.loop.is_closed():
