@@ -61,6 +61,12 @@ fl_outbox_pieces(const fl_outbox *outbox, struct iovec *pieces, int max)
     return n;
 }
 
+PyObject *
+fl_outbox_first(const fl_outbox *outbox)
+{
+    return Py_NewRef(outbox->items[outbox->head]);
+}
+
 /* Empty and without memory again. */
 static void
 outbox_reset(fl_outbox *outbox)

@@ -26,6 +26,9 @@ int fl_outbox_append(fl_outbox *outbox, PyObject *bytes);
 /* The first bytes to go: up to `max` pieces.  Returns their number. */
 int fl_outbox_pieces(const fl_outbox *outbox, struct iovec *pieces, int max);
 
+/* The oldest object, a new reference, for those who use its bytes while Python code may run. */
+PyObject *fl_outbox_first(const fl_outbox *outbox);
+
 /* n bytes are gone. */
 void fl_outbox_consume(fl_outbox *outbox, size_t n);
 

@@ -83,9 +83,8 @@ stream_read_failed(StreamObject *self)
                : 0;
 }
 
-/* A callback has returned, with an exception if result is NULL.  0, or -1 that has to leave. */
-static int
-stream_called(StreamObject *self, PyObject *result, const char *message)
+int
+fl_stream_called(StreamObject *self, PyObject *result, const char *message)
 {
     if (result == NULL) {
         return fl_transport_fatal((TransportObject *)self, message);
@@ -111,7 +110,7 @@ stream_read_data(StreamObject *self)
     if (result == NULL && stream_ops(self)->survives) {
         return fl_transport_report_callback((TransportObject *)self, name);
     }
-    return stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
+    return fl_stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
 }
 
 int
@@ -133,6 +132,18 @@ fl_stream_get_buffer(StreamObject *self, Py_buffer *view)
     return rc;
 }
 
+PyObject *
+fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n)
+{
+    PyObject *count = PyLong_FromSsize_t(n);
+    PyObject *result = count == NULL
+                           ? NULL
+                           : fl_transport_call((TransportObject *)self,
+                                               self->loop->state->str_buffer_updated, count);
+    Py_XDECREF(count);
+    return result;
+}
+
 static int
 stream_read_into_buffer(StreamObject *self)
 {
@@ -149,13 +160,8 @@ stream_read_into_buffer(StreamObject *self)
         return n == 0 ? stream_ops(self)->end_of_file(self)
                       : (stream_retry(n), stream_read_failed(self));
     }
-    PyObject *count = PyLong_FromSsize_t(n);
-    PyObject *result = count == NULL
-                           ? NULL
-                           : fl_transport_call((TransportObject *)self,
-                                               self->loop->state->str_buffer_updated, count);
-    Py_XDECREF(count);
-    return stream_called(self, result, "Fatal error: protocol.buffer_updated() call failed.");
+    return fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
+                            "Fatal error: protocol.buffer_updated() call failed.");
 }
 
 int

@@ -36,6 +36,13 @@ int fl_stream_read(StreamObject *self);
 /* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
 int fl_stream_get_buffer(StreamObject *self, Py_buffer *view);
 
+/* protocol.buffer_updated(n): the result, or NULL with an exception. */
+PyObject *fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n);
+
+/* A callback has returned `result`, which is taken; NULL: the raised exception ends the connection, and `message`
+   describes it.  0, or -1 that has to leave. */
+int fl_stream_called(StreamObject *self, PyObject *result, const char *message);
+
 /* fl_stream_ops.{transmit,drained} of streams without a layer. */
 int fl_stream_transmit(StreamObject *self);
 int fl_stream_drained(StreamObject *self);

@@ -122,11 +122,13 @@ static int
 layer_encrypt(StreamObject *self)
 {
     const char *data;
+    PyObject *first = fl_outbox_first(&self->outbox); /* a message callback may call abort() */
     size_t len = layer_gather(self, &data);
     Py_ssize_t n = len == 0 ? -1 : fl_tls_write(fl_tls_layer(self)->engine, data, len);
-    if (n > 0) {
+    if (n > 0 && !self->conn_lost) {
         fl_outbox_consume(&self->outbox, (size_t)n);
     }
+    Py_DECREF(first);
     return n < 0 ? -1 : n > 0;
 }
 
@@ -267,17 +269,6 @@ layer_no_data(StreamObject *self, Py_ssize_t n)
     return layer->peer_gone ? fl_tls_data_ended(self) : 0;
 }
 
-/* A callback has returned, with an exception if result is NULL. */
-static int
-layer_called(StreamObject *self, PyObject *result)
-{
-    if (result == NULL) {
-        return fl_transport_fatal((TransportObject *)self, io_failed);
-    }
-    Py_DECREF(result);
-    return 0;
-}
-
 static int
 layer_deliver(StreamObject *self)
 {
@@ -290,7 +281,7 @@ layer_deliver(StreamObject *self)
     PyObject *result =
         fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
     Py_DECREF(data);
-    return layer_called(self, result);
+    return fl_stream_called(self, result, io_failed);
 }
 
 /* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
@@ -303,13 +294,7 @@ layer_deliver_into(StreamObject *self, Py_buffer *view)
         return layer_no_data(self, n);
     }
     fl_tls_cork(self);
-    PyObject *count = PyLong_FromSsize_t(n);
-    PyObject *result = count == NULL
-                           ? NULL
-                           : fl_transport_call((TransportObject *)self,
-                                               self->loop->state->str_buffer_updated, count);
-    Py_XDECREF(count);
-    return layer_called(self, result);
+    return fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
 }
 
 static bool
