@@ -6,16 +6,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* The loop's scratch memory in three parts, so that a callback of the user's in the middle of one does not touch another:
-   what is received, what that decrypts to, and what is to be encrypted. */
+/* The loop's scratch memory in three parts: what is received, what is decrypted in vain, and what is to be encrypted. */
 #define WIRE_MAX (256 * 1024) /* bytes received at once at most */
-#define PLAIN_OFFSET WIRE_MAX
-#define PLAIN_MAX (512 * 1024)
-#define JOIN_OFFSET (PLAIN_OFFSET + PLAIN_MAX)
+#define WASTE_OFFSET WIRE_MAX
+#define WASTE_MAX (64 * 1024)
+#define JOIN_OFFSET (WASTE_OFFSET + WASTE_MAX)
 #define JOIN_MAX (128 * 1024) /* small pieces are encrypted together, up to so many bytes at once */
 
-#define BULK_FROM (32 * 1024) /* what was received is this long: decrypt into the object that the protocol gets */
-#define BULK_MAX (120 * 1024) /* bytes of such an object: below malloc's mmap threshold */
+#define PLAIN_MIN 256          /* bytes: least memory to decrypt into … */
+#define PLAIN_MAX (120 * 1024) /* … and most: below malloc's mmap threshold */
 #define PIECES_MAX 64
 
 _Static_assert(JOIN_OFFSET + JOIN_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
@@ -53,7 +52,7 @@ layer_drop_data(StreamObject *self)
     char *scratch = fl_loop_scratch(self->loop);
     Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
     while (n > 0) {
-        n = layer_read(layer, scratch + PLAIN_OFFSET, PLAIN_MAX);
+        n = layer_read(layer, scratch + WASTE_OFFSET, WASTE_MAX);
     }
     layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
     return n;
@@ -224,31 +223,21 @@ layer_receive(StreamObject *self)
     return 1;
 }
 
-/* Some plaintext as bytes, or NULL with the reason in *n. */
+/* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
+   received, but for the rest of a record whose beginning came before, and then there is more. */
 static PyObject *
 layer_read_bytes(StreamObject *self, Py_ssize_t *n)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    size_t size = layer->received < BULK_MAX ? layer->received : BULK_MAX;
-    bool bulk = size >= BULK_FROM;
-    PyObject *bytes = bulk ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
-    char *scratch = fl_loop_scratch(self->loop);
-    if (scratch == NULL || (bulk && bytes == NULL)) {
-        *n = FL_TLS_FAILED;
-        return NULL;
-    }
-    char *plain = bulk ? PyBytes_AS_STRING(bytes) : scratch + PLAIN_OFFSET;
-    *n = layer_read(layer, plain, bulk ? size : PLAIN_MAX);
-    if (!bulk && *n > 0) {
-        bytes = PyBytes_FromStringAndSize(plain, *n);
-        *n = bytes == NULL ? FL_TLS_FAILED : *n;
-    }
-    else if (bulk && *n <= 0) {
+    size_t size = layer->received < PLAIN_MIN ? PLAIN_MIN : layer->received;
+    size = size < PLAIN_MAX ? size : PLAIN_MAX;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    *n = bytes == NULL ? FL_TLS_FAILED : layer_read(layer, PyBytes_AS_STRING(bytes), size);
+    if (*n <= 0) {
         Py_CLEAR(bytes);
     }
-    else if (bulk) {
-        _PyBytes_Resize(&bytes, *n);
-        *n = bytes == NULL ? FL_TLS_FAILED : *n;
+    else if (_PyBytes_Resize(&bytes, *n) < 0) {
+        *n = FL_TLS_FAILED;
     }
     return bytes;
 }
