@@ -266,6 +266,26 @@ def test_writing_is_paused(impl, tls, reported):
     assert reported == []
 
 
+def test_much_is_written_during_the_handshake(impl, tls):
+    if impl.name == "asyncio":
+        pytest.skip("asyncio sends it in clear")
+    transport, protocol, raw = tls.plain(kind="unix", sndbuf=4096)
+    peer = tls.raw(raw, server_side=False)
+
+    async def main():
+        starting = asyncio.ensure_future(tls.start(transport, protocol, True))
+        await asyncio.sleep(0)
+        while "pause_writing" not in protocol.names:
+            transport.write(DATA)
+        written = transport.get_write_buffer_size()
+        await peer.handshake()
+        await starting
+        assert await peer.read(written) == DATA * (written // len(DATA))
+
+    run(tls.loop, main())
+    run_until(tls.loop, lambda: protocol.names == ["connection_made", "pause_writing", "resume_writing"])
+
+
 # What came before.
 
 

@@ -137,6 +137,24 @@ def test_close_in_buffer_updated(impl, tls):
     assert protocol.names.count("buffer_updated") == 1 and protocol.reason is None
 
 
+def test_close_in_data_received_with_more_decrypted(impl, tls):
+    """The same as above with as much as makes several calls."""
+    protocol = Recorder()
+    protocol.on["data_received"] = lambda data: protocol.transport.close()
+    connection = tls.connect(protocol, kind="unix")
+    sending = tls.loop.create_task(connection.peer.write(bytes(600_000)))
+    connection.run_until(lambda: protocol.lost or connection.transport.is_closing())
+    if impl.name == "fastloop":
+        connection.run(sending)
+        assert connection.run(connection.peer.read_to_end()) == b""
+        connection.run(connection.peer.send_close_notify())
+        connection.run_until_lost()
+        assert protocol.reason is None
+    sending.cancel()
+    connection.run_until_lost()
+    assert protocol.names.count("data_received") == 1
+
+
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_data_of_the_peer_after_close(impl, loop, tls, size):
     """It was on its way.  asyncio takes it for an error, which fastloop does not."""

@@ -153,6 +153,36 @@ def test_callbacks_that_fail(tls, reported, name):
     filled.connection.send(b"still there")
 
 
+def test_limits_of_nothing(impl, tls):
+    """Whatever waits pauses the protocol.  asyncio pauses it at once, with nothing to wait for."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio's limit is reached with 0 bytes")
+    connection = tls.connect(kind="unix", sndbuf=4096)
+    connection.transport.set_write_buffer_limits(0)
+    connection.transport.write(b"taken at once")
+    assert connection.protocol.names == ["connection_made"]
+    connection.transport.write(BLOCK)
+    assert connection.protocol.names == ["connection_made", "pause_writing"]
+    connection.run(connection.peer.read(13 + len(BLOCK)))
+    connection.run_until(lambda: connection.protocol.names[-1] == "resume_writing")
+    assert connection.transport.get_write_buffer_size() == 0
+
+
+@each_side
+def test_paused_in_connection_made(tls, server_side):
+    """asyncio's layer hands its first write on, however long."""
+
+    def write_twice(transport):
+        transport.write(DATA)
+        transport.write(DATA)
+
+    protocol = Recorder(connection_made=write_twice)
+    connection = tls.connect(protocol, server_side, kind="unix", sndbuf=4096)
+    assert protocol.names == ["connection_made", "pause_writing"]
+    assert connection.run(connection.peer.read(2 * len(DATA))) == 2 * DATA
+    connection.run_until(lambda: protocol.names[-1] == "resume_writing")
+
+
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_ending_in_pause_writing(tls, end):
     protocol = Recorder()

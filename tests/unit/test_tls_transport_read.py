@@ -1,7 +1,9 @@
 """Receiving over TLS: buffers of the protocol, pausing and resuming, a new protocol midway, and how reading ends."""
 
 import asyncio
+import contextlib
 import itertools
+import ssl
 
 import pytest
 from net import BufferedRecorder, Recorder, run
@@ -264,6 +266,25 @@ def test_writing_while_reading_is_paused(tls):
     assert connection.run(connection.peer.read(300_000)) == pattern(300_000)
 
 
+def test_pausing_with_much_decrypted(tls, turn):
+    """More than one call of data_received() is made of."""
+    protocol = Recorder()
+    protocol.on["data_received"] = lambda data: protocol.transport.pause_reading()
+    connection = tls.connect(protocol, kind="unix")
+    peer, data = connection.peer, pattern(600_000)
+    sending = tls.loop.create_task(peer.send(peer.encrypt(data) + peer.close_notify()))
+    while "eof_received" not in protocol.names:
+        calls = len(protocol.calls)
+        connection.run_until(lambda calls=calls: len(protocol.calls) > calls)
+        assert len(protocol.calls) == calls + 1 or protocol.names[calls + 1] != "data_received"
+        protocol.transport.resume_reading()
+    assert protocol.received == data
+    connection.run(sending)
+    connection.run(connection.peer.read_to_end())
+    connection.run_until_lost()
+    assert protocol.reason is None
+
+
 # Pausing and the end of the stream.
 
 
@@ -448,6 +469,52 @@ def test_set_protocol_in_data_received(tls):
     assert first.received == b"first" and second.received == b"second"
     connection.transport.abort()
     connection.run_until(lambda: second.lost)
+
+
+@pytest.mark.parametrize("after", [Recorder, lambda: buffered(100)], ids=["bytes", "buffers"])
+def test_set_protocol_in_buffer_updated(impl, tls, after):
+    """The rest of the record goes to the new one.  asyncio asks the old one for a buffer once more."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio has scheduled the old protocol's next read")
+    first, second = buffered(10), after()
+    first.on["buffer_updated"] = lambda size: first.transport.set_protocol(second)
+    connection = tls.connect(first)
+    connection.run(connection.peer.write(pattern(1000)))
+    connection.run_until(lambda: len(second.received) == 990)
+    assert first.received + second.received == pattern(1000)
+    connection.transport.abort()
+    connection.run_until(lambda: second.lost)
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_ending_in_get_buffer(tls, reported, end):
+    """What has arrived is dropped."""
+    protocol = buffered()
+    connection = tls.connect(protocol)
+    protocol.on["get_buffer"] = lambda sizehint: getattr(connection.transport, end)()
+    connection.run(connection.peer.write(b"data"))
+    connection.run_until(lambda: connection.transport.is_closing())
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        connection.run(connection.peer.read_to_end())
+        connection.run(connection.peer.send_close_notify())
+    connection.run_until_lost()
+    assert protocol.names.count("connection_lost") == 1 and reported == []
+
+
+def test_pausing_in_get_buffer(impl, tls, turn):
+    """What arrives waits.  asyncio delivers it."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio delivers it")
+    protocol = buffered()
+    connection = tls.connect(protocol)
+    protocol.on["get_buffer"] = lambda sizehint: connection.transport.pause_reading()
+    connection.run(connection.peer.write(b"data"))
+    connection.run_until(lambda: not connection.transport.is_reading())
+    turns(turn)
+    assert not protocol.received
+    protocol.on.clear()
+    connection.transport.resume_reading()
+    connection.run_until(lambda: protocol.received == b"data")
 
 
 def test_set_protocol_while_paused(tls, turn):
