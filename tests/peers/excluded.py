@@ -12,7 +12,6 @@ _LIBUV = "looks into libuv, which fastloop does not have"
 _UVLOOP_SOURCE = "about uvloop's own sources"
 _HOOK = "needs a hook that uvloop has for its tests"
 _PRIVATE = "reads loop._closed, a private name"
-_TLS = "asyncio's own TLS code, which fastloop uses for the time being, fails it"
 _DUCK = "a protocol with get_buffer() is only buffered if it is an asyncio.BufferedProtocol"
 _OWNED = "asyncio does not keep a socket open that is closed while the loop waits for it"
 _PSEUDO = "asyncio gives a TransportSocket, which has another repr()"
@@ -39,8 +38,6 @@ EXCLUDED = {
             "asyncio calls the threads asyncio_N, and not after the package",
         ),
         ("*::Test_UV_Context::test_create_connection_protocol", _WRITER),
-        ("*::Test_UV_Context::test_create_ssl_server_connection_protocol", _TLS),
-        ("*::Test_UV_Context::test_create_ssl_server_manual_connection_lost", _TLS),
         ("*::Test_UV_Process::test_process_double_close", _POPEN),
         ("*::Test_UV_Process_Delayed::test_process_delayed_stdio__paused__*", _HOOK),
         ("*::test_uvloop_run_2", "uvloop.run() refuses loops of other packages, asyncio.run() does not"),
@@ -59,14 +56,14 @@ EXCLUDED = {
             "*::Test_UV_TCP::test_tcp_handle_abort_in_connection_made",
             "asyncio's get_extra_info('socket') is not None after abort()",
         ),
-        ("*::Test_UV_TCPSSL::test_bpo_39951_discard_trailing_data", _TLS),
-        ("*::Test_UV_TCPSSL::test_first_data_after_wakeup", _TLS),
         (
             "*::Test_UV_TCPSSL::test_flush_before_shutdown",
             "reads uvloop's own SSLProtocol out of the transport",
         ),
-        ("*::Test_UV_TCPSSL::test_shutdown_timeout_handler_not_set", _TLS),
-        ("*::Test_UV_TCPSSL::test_shutdown_while_pause_reading", _TLS),
+        (
+            "*::Test_UV_TCPSSL::test_shutdown_timeout_handler_not_set",
+            "asyncio calls eof_received() once reading is resumed, after the data that came before",
+        ),
         ("*::Test_UV_TCPSSL::test_start_tls_client_buf_proto_1", _DUCK),
         ("*::Test_UV_UDP::test_create_datagram_endpoint_reuse_address_*", _REUSE),
         ("*::Test_UV_UDP::test_create_datagram_endpoint_wrong_sock", "asyncio says it in other words"),

@@ -6,6 +6,7 @@ _MOCKS = "mocks the private parts of asyncio's own loop"
 _SWAPPED = "swaps asyncio's C functions of the running loop for its Python ones"
 _WATCHERS = "tests asyncio's child watchers"
 _SELECTOR_TRANSPORT = "looks into asyncio's own socket transport"
+_SSL_PROTOCOL = "looks into asyncio's own SSLProtocol"
 
 EXCLUDED = [
     ("test_events.EPollEventLoopTests.test_create_server_multiple_hosts_*", _MOCKS),
@@ -30,8 +31,13 @@ EXCLUDED = [
     ("test_unix_events.SelectorEventLoopUnixSockSendfileTests.test_sock_sendfile_not_available", _MOCKS),
     ("test_unix_events.*ChildWatcher*", _WATCHERS),
     ("test_unix_events.PolicyTests.*", _WATCHERS),
+    ("test_ssl.*.test_flush_before_shutdown", _SSL_PROTOCOL),
     ("test_ssl.*.test_remote_shutdown_receives_trailing_data_on_slow_socket", _SELECTOR_TRANSPORT),
     ("test_sslproto.*.test_connection_lost_when_busy", _SELECTOR_TRANSPORT),
+    (
+        "test_sslproto.*.test_create_connection_ssl_failed_certificate_no_cycles",
+        "patches asyncio's own SSLProtocol to get hold of the transport",
+    ),
     ("test_subprocess.*.test_watcher_implementation", _WATCHERS),
     ("test_tasks.*_OnLoop.test_log_destroyed_pending_task", "looks into asyncio's own queue, loop._ready"),
 ]
