@@ -31,6 +31,7 @@ EXCLUDED = [
     ("test_unix_events.SelectorEventLoopUnixSockSendfileTests.test_sock_sendfile_not_available", _MOCKS),
     ("test_unix_events.*ChildWatcher*", _WATCHERS),
     ("test_unix_events.PolicyTests.*", _WATCHERS),
+    ("test_server_context.AsyncioEventLoopSSLTests.test_gh140947", _SSL_PROTOCOL),
     ("test_ssl.*.test_flush_before_shutdown", _SSL_PROTOCOL),
     ("test_ssl.*.test_remote_shutdown_receives_trailing_data_on_slow_socket", _SELECTOR_TRANSPORT),
     ("test_sslproto.*.test_connection_lost_when_busy", _SELECTOR_TRANSPORT),
