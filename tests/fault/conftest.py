@@ -26,10 +26,25 @@ def older_objects_rest():
 
 @pytest.fixture
 def meet(loop, older_objects_rest):
-    """A function that begins a TLS handshake, with the arguments of `hostile.Meeting`; no trace of it may be left."""
+    """A function that begins a TLS handshake, with the arguments of `hostile.Meeting`.
+
+    No trace of it may be left, unless a test sets `leaks` on the function.
+    """
     from hostile import Meetings  # late, for the tests that run without the ssl module
 
     meetings = Meetings(loop)
     yield meetings
     meetings.end()
-    assert meetings.leftovers() == []
+    assert meetings.leftovers() == [] or meetings.leaks
+
+
+@pytest.fixture
+def bystander(connect, turn):
+    """Another connection of the loop, which lives on."""
+    connection = connect()
+    yield connection
+    connection.peer.send(b"still")
+    turn()
+    connection.transport.write(b"there")
+    turn()
+    assert connection.protocol.received == b"still" and net.receive(connection.peer) == b"there"

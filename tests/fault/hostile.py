@@ -154,10 +154,18 @@ class Meeting:
     def run(self, coro):
         return run(self.loop, coro)
 
+    def turn(self):
+        self.loop.stop()
+        self.loop.run_forever()
+
     async def answer(self):
         """The peer's handshake, once ours has begun."""
         await self.begun.wait()
         await self.peer.handshake()
+
+    @property
+    def transport(self):
+        return self.protocol.transport
 
     def shake_hands(self):
         """Run until both ends are connected; our transport."""
@@ -166,6 +174,24 @@ class Meeting:
             return await asyncio.gather(self.making, self.answer())
 
         return self.run(main())[0]
+
+    def clash(self):
+        """Have both ends shake hands and the peer then wait: what our end fails with, or None, and what the peer does."""
+
+        async def main():
+            return await asyncio.gather(self.making, self.wait_for_failure(), return_exceptions=True)
+
+        ours, peers = self.run(main())
+        return ours if isinstance(ours, BaseException) else None, peers
+
+    async def wait_for_failure(self):
+        """What the peer's handshake or its wait for data ends with."""
+        try:
+            await self.answer()
+            await self.peer.read(1)
+        except (ssl.SSLError, *GONE) as error:
+            return error.with_traceback(None)
+        return None
 
     def send(self, data):
         """Have the peer send data that our protocol has received then."""
@@ -206,7 +232,9 @@ class Meeting:
 
 
 class Meetings:
-    """All meetings of one test. end() leaves nothing of them open and finds what is still alive then."""
+    """All meetings of one test. end() leaves nothing of them open, and leftovers() is what is still alive then."""
+
+    leaks = False
 
     def __init__(self, loop):
         self.loop = loop

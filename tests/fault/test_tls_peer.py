@@ -1,6 +1,5 @@
 """TLS with peers that reset, vanish, lie or break the rules: the right exception each time, and nothing left behind."""
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -165,23 +164,6 @@ def test_garbage_right_behind_data(impl, meet, version, server_side):
 # -- who they are ---------------------------------------------------------------------------------------
 
 
-def clash(meeting):
-    """Have both ends shake hands: what our end fails with, or None, and the facts of the peer's failure."""
-
-    async def answer():
-        try:
-            await meeting.answer()
-            return await meeting.peer.read(1)
-        except (ssl.SSLError, *GONE) as error:
-            return error.with_traceback(None)
-
-    async def main():
-        return await asyncio.gather(meeting.making, answer(), return_exceptions=True)
-
-    ours, peers = meeting.run(main())
-    return ours if isinstance(ours, BaseException) else None, peers
-
-
 VERIFY_CODES = {"wrong name": 62, "expired": 10, "untrusted": 20, "self-signed": 18}
 
 
@@ -193,7 +175,7 @@ def test_servers_certificate_is_refused(impl, meet, reported, version, way, kind
     peer_context = server_context(version, kind)
     expected = reaction(False, shared_context(False, version), peer_context)
     meeting = meet(False, way, version, peer_context=peer_context)
-    ours, peers = clash(meeting)
+    ours, peers = meeting.clash()
     assert isinstance(ours, ssl.SSLCertVerificationError) and ours.verify_code == VERIFY_CODES[kind]
     assert Facts.of(ours) == expected.ours and ours.reason == "CERTIFICATE_VERIFY_FAILED"
     assert impl.name == "asyncio" or Facts.of(peers) == expected.peers
@@ -216,7 +198,7 @@ def test_clients_certificate_is_refused(impl, meet, reported, version, way, kind
     context, peer_context = server_context(version, client_certificate=True), client_context(version, kind)
     expected = reaction(True, context, peer_context)
     meeting = meet(True, way, version, context=context, peer_context=peer_context)
-    ours, peers = clash(meeting)
+    ours, peers = meeting.clash()
     assert type(ours) is CLIENT_CERTIFICATES[kind] and Facts.of(ours) == expected.ours
     assert impl.name == "asyncio" or Facts.of(peers) == expected.peers
     assert way == "start_tls" or meeting.protocol.calls == []
@@ -231,7 +213,7 @@ def test_server_refuses_our_certificate(meet, reported, version, way):
     peer_context = server_context(version, client_certificate=True)
     expected = reaction(False, shared_context(False, version), peer_context)
     meeting = meet(False, way, version, peer_context=peer_context)
-    ours, _ = clash(meeting)
+    ours, _ = meeting.clash()
     if version == "TLSv1.3":
         assert ours is None
         meeting.run_until_lost()
@@ -249,7 +231,7 @@ def test_client_refuses_our_certificate(meet, reported, version, way, kind):
     context = server_context(version, kind)
     expected = reaction(True, context, shared_context(False, version))
     meeting = meet(True, way, version, context=context)
-    ours, peers = clash(meeting)
+    ours, peers = meeting.clash()
     assert isinstance(peers, ssl.SSLCertVerificationError)
     assert Facts.of(ours) == expected.ours
     meeting.run_until_closed()
@@ -262,7 +244,7 @@ def test_no_version_in_common(impl, meet, reported, server_side, way):
     context, peer_context = context_for(server_side, "TLSv1.3"), context_for(not server_side, "TLSv1.2")
     expected = reaction(server_side, context, peer_context)
     meeting = meet(server_side, way, context=context, peer_context=peer_context)
-    ours, peers = clash(meeting)
+    ours, peers = meeting.clash()
     assert Facts.of(ours) == expected.ours
     if server_side and impl.name == "fastloop":
         assert Facts.of(peers) == expected.peers
