@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from net import TIMEOUT, BufferedRecorder, Recorder, run
-from tls import NAME, VERSIONS, RawPeer, TlsEnds, context_for
+from tls import NAME, VERSIONS, Cut, RawPeer, TlsEnds, context_for
 
 CHECKED = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     database=None,
     # A fixture here names an implementation, which no example changes.
@@ -29,7 +29,9 @@ PLAIN = b"220 ready\r\n"
 CLOSE, CLOSE_AT_ONCE = "close()", "close() at once"
 CLOSE_NOTIFY, CLOSE_NOTIFY_AT_ONCE = "close_notify", "close_notify at once"
 EOF, EOF_AT_ONCE = "EOF", "EOF at once"
-AT_ONCE = {CLOSE_AT_ONCE, CLOSE_NOTIFY_AT_ONCE, EOF_AT_ONCE}  # otherwise, when both ends have all there is
+ABORT, CUT = "abort()", "the peer is gone after some byte"
+# The others, when both ends have all there is.
+AT_ONCE = {CLOSE_AT_ONCE, CLOSE_NOTIFY_AT_ONCE, EOF_AT_ONCE, ABORT, CUT}
 
 SIZES = st.one_of(st.integers(1, 3000), st.sampled_from([16384, 16385, 70_000]))
 
@@ -71,6 +73,16 @@ def plans(*ends):
         end=st.sampled_from(ends),
     )
 
+
+# How the peer's records are cut and joined: what SegmentedPeer.prepare() takes.
+SEGMENTS = st.fixed_dictionaries(
+    {
+        "pieces": st.lists(
+            st.tuples(st.one_of(st.just(1), SIZES), st.sampled_from([1, 2, 5, 50, 1500])), max_size=10
+        ),
+        "held": st.booleans(),
+    }
+)
 
 cached_context = functools.cache(context_for)
 
@@ -184,6 +196,8 @@ class End:
             await self.complete
         if self.plan.end in (CLOSE, CLOSE_AT_ONCE):
             self.transport.close()
+        if self.plan.end == ABORT:
+            self.transport.abort()
         return await self.lost
 
 
@@ -270,7 +284,7 @@ class SegmentedPeer(RawPeer):
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLEOFError:
-            assert self.plan.end in (EOF, EOF_AT_ONCE)
+            assert self.plan.end in (EOF, EOF_AT_ONCE, ABORT, CUT)
 
     async def live(self, end):
         """Carry out the peer's part of the plan, for the loop's end of the connection."""
@@ -302,11 +316,19 @@ class SegmentedPeer(RawPeer):
         await self.release()
         if end in (EOF, EOF_AT_ONCE):
             self.sock.shutdown(socket.SHUT_WR)
-        await self.read_up_to(None)
+        if end != CUT:
+            await self.read_up_to(None)
         if end in (CLOSE, CLOSE_AT_ONCE):
             self.output += self.close_notify()
             await self.release()
         self.close()
+
+    async def live_until_cut(self, end):
+        """live(), which may end at any moment."""
+        try:
+            await self.live(end)
+        except (Cut, OSError):
+            self.close()
 
 
 @contextlib.contextmanager
@@ -329,9 +351,13 @@ def check(end, plan, received):
     assert end.written.startswith(received) and received.startswith(end.written_before_eof)
     if plan.end not in (CLOSE_NOTIFY_AT_ONCE, EOF_AT_ONCE):
         assert received == plan.our_text
-    assert plan.their_text.startswith(protocol.received)
     if plan.end != CLOSE_AT_ONCE:
         assert protocol.received == plan.their_text
+    check_calls(protocol, plan)
+
+
+def check_calls(protocol, plan):
+    assert plan.their_text.startswith(protocol.received)
     names = protocol.names
     assert names[0] == "connection_made" and names[-1] == "connection_lost"
     for name in ("connection_made", "eof_received", "connection_lost"):
@@ -378,32 +404,56 @@ def test_against_a_blocking_ssl_socket(impl, plan, kind):
         check(end, plan, script.received)
 
 
+async def connect_segmented(ends, plan, segments, limit=None):
+    """A loop's end that has begun, in a task, and the peer."""
+    ours, theirs = ends.sockets("unix", plan.sndbuf)
+    context = cached_context(not plan.server_side, plan.version)
+    name = NAME if plan.server_side else None
+    peer = SegmentedPeer(ends.loop, theirs, context, not plan.server_side, name, limit=limit)
+    peer.prepare(plan, **segments)
+    end = End(ends, plan, ours)
+    living = asyncio.create_task(end.live())
+    while plan.plain is not None and end.protocol.transport is None:
+        await asyncio.sleep(0)
+    return end, living, peer
+
+
 @CHECKED
 @given(
-    plan=plans(CLOSE, CLOSE_AT_ONCE, CLOSE_NOTIFY, CLOSE_NOTIFY_AT_ONCE, EOF, EOF_AT_ONCE),
-    pieces=st.lists(
-        st.tuples(st.one_of(st.just(1), SIZES), st.sampled_from([1, 2, 5, 50, 1500])), max_size=10
-    ),
-    held=st.booleans(),
+    plan=plans(CLOSE, CLOSE_AT_ONCE, CLOSE_NOTIFY, CLOSE_NOTIFY_AT_ONCE, EOF, EOF_AT_ONCE), segments=SEGMENTS
 )
-def test_records_cut_and_joined(impl, plan, pieces, held):
+def test_records_cut_and_joined(impl, plan, segments):
     """Segments of one byte, of many records, of the handshake's last record with the data and the end that follow."""
     plan = settled(impl, plan)
     with ends_of(impl, plan) as ends:
-        ours, theirs = ends.sockets("unix", plan.sndbuf)
-        context = cached_context(not plan.server_side, plan.version)
-        options = {} if plan.server_side is False else {"server_hostname": NAME}
-        peer = SegmentedPeer(ends.loop, theirs, context, not plan.server_side, **options)
-        peer.prepare(plan, pieces, held)
 
         async def main():
-            end = End(ends, plan, ours)
-            living = asyncio.create_task(end.live())
-            while plan.plain is not None and end.protocol.transport is None:
-                await asyncio.sleep(0)
+            end, living, peer = await connect_segmented(ends, plan, segments)
             await asyncio.gather(living, peer.live(end))
-            return end
+            return end, peer
 
-        end = run(ends.loop, main())
+        end, peer = run(ends.loop, main())
         assert end.protocol.reason is None
         check(end, plan, peer.plaintext)
+
+
+@CHECKED
+@given(plan=plans(ABORT, CUT), segments=SEGMENTS, limit=st.integers(0, 6000))
+def test_broken_off(impl, plan, segments, limit):
+    """What has arrived until then is a beginning of what was sent, and who was connected hears of the end."""
+    with ends_of(impl, plan) as ends:
+
+        async def main():
+            limits = {"limit": limit} if plan.end == CUT else {}
+            end, living, peer = await connect_segmented(ends, plan, segments, **limits)
+            failure, _ = await asyncio.gather(living, peer.live_until_cut(end), return_exceptions=True)
+            if impl.name == "fastloop" and end.protocol.transport is not None:
+                await end.lost  # asyncio may not tell it when start_tls() fails
+            return end, peer, failure
+
+        end, peer, failure = run(ends.loop, main())
+        assert end.written.startswith(peer.plaintext)
+        if end.lost.done():
+            check_calls(end.protocol, plan)
+        else:
+            assert isinstance(failure, OSError)
