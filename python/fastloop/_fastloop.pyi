@@ -462,7 +462,16 @@ class TLSLayer:
         handshake_timeout: float,
         shutdown_timeout: float,
     ) -> Self: ...
-    def attach(
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,  # one of fastloop
+        sock: socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: BaseServer | None = None,
+    ) -> SSLTransport: ...
+    def start(
         self,
         transport: StreamTransport,
         waiter: asyncio.Future[None] | None = None,

@@ -47,9 +47,7 @@ def make_tls_transport(
     seconds, None for asyncio's defaults.  If this raises, the socket is still the caller's.
     """
     layer = _make_layer(context, server_side, server_hostname, handshake_timeout, shutdown_timeout)
-    transport = _fastloop.StreamTransport(loop, sock, protocol, waiter, extra, server)
-    layer.attach(transport)  # which makes it an SSLTransport
-    return transport
+    return layer.open(loop, sock, protocol, waiter, extra, server)
 
 
 def _make_layer(
@@ -127,10 +125,11 @@ class TlsMethods(CoreLoop):
             sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
         )
         waiter = self.create_future()
+        unread = _unread(protocol) if server_side else bytearray()
+        layer.start(transport, waiter, unread)
         try:
-            unread = _take_unread(protocol) if server_side else None
+            unread.clear()
             transport.set_protocol(protocol)
-            layer.attach(transport, waiter, unread)
             await waiter
         except BaseException:
             transport.close()
@@ -165,7 +164,9 @@ class TlsMethods(CoreLoop):
         # Nothing may arrive before connection_made() has been called.
         transport.pause_reading()
         if server_side:
-            tls._incoming.write(_take_unread(protocol))
+            unread = _unread(protocol)
+            tls._incoming.write(unread)
+            unread.clear()
         if getattr(transport, "_protocol_paused", False):
             # Both sides of the layer are as paused as the protocol was; the transport will wake them.
             tls._ssl_writing_paused = tls._app_writing_paused = True
@@ -196,11 +197,10 @@ def _check_upgrade(transport: Any, sslcontext: Any) -> None:
         raise TypeError(f"transport {transport!r} is not supported by start_tls()")
 
 
-def _take_unread(protocol: Any) -> bytes:
-    """Take what a StreamReader has received and not handed out yet."""
+def _unread(protocol: Any) -> bytearray:
+    """Return what a StreamReader has received and not handed out yet."""
     reader = getattr(protocol, "_stream_reader", None)
     if not isinstance(protocol, asyncio.StreamReaderProtocol) or reader is None:
-        return b""
-    unread = bytes(reader._buffer)
-    reader._buffer.clear()
-    return unread
+        return bytearray()
+    buffer: bytearray = reader._buffer
+    return buffer

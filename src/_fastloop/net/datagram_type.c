@@ -44,12 +44,6 @@ datagram_unsent(TransportObject *transport)
     return only_empty_ones ? 1 : self->queue_size;
 }
 
-static int
-datagram_lost(TransportObject *Py_UNUSED(self))
-{
-    return 0;
-}
-
 static const fl_transport_ops datagram_ops = {
     .io = {.ready = datagram_ready, .flush = datagram_flush_io},
     .read_error = "Fatal read error on datagram transport",
@@ -61,7 +55,6 @@ static const fl_transport_ops datagram_ops = {
     .discard = fl_datagram_discard,
     .hurry = datagram_hurry,
     .resumed = fl_datagram_deliver_soon,
-    .lost = datagram_lost,
 };
 
 /* -- making ---------------------------------------------------------------------------------------- */

@@ -238,11 +238,20 @@ stream_complete_empty_waiter(StreamObject *self, PyObject *exc)
 static int
 stream_send_failed(StreamObject *self)
 {
+    TransportObject *transport = (TransportObject *)self;
+    bool leaves = fl_exception_must_leave();
+    PyObject *exc = PyErr_GetRaisedException();
     fl_outbox_clear(&self->outbox);
     self->draining = false;
-    PyObject *exc = PyErr_GetRaisedException();
+    if (leaves) { /* nobody knows how much was encrypted: the connection cannot go on */
+        PyObject *leaving = exc;
+        if (fl_transport_force_close(transport, NULL) < 0) {
+            fl_leaving_keep(&leaving);
+        }
+        return fl_leaving_raise(leaving);
+    }
     PyErr_SetRaisedException(Py_NewRef(exc));
-    int rc = fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.write_error);
+    int rc = fl_transport_fatal(transport, stream_ops(self)->base.write_error);
     if (rc == 0) {
         rc = stream_complete_empty_waiter(self, exc);
     }
@@ -334,23 +343,29 @@ fl_stream_unsent(TransportObject *self)
     return ((StreamObject *)self)->outbox.size;
 }
 
-void
-fl_stream_discard(TransportObject *transport)
+int
+fl_stream_spill(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
     bool corked = self->outbox.size > 0 && !self->draining;
-    if (corked && !self->lost && self->io.fd >= 0 && !self->loop->forked) {
-        PyObject *raised = PyErr_GetRaisedException();
-        if (stream_ops(self)->transmit(self) < 0) { /* asyncio has sent it when it was written */
-            PyErr_Clear();                          /* the connection ends anyway */
-        }
-        PyErr_SetRaisedException(raised);
+    if (!corked || self->io.fd < 0 || self->loop->forked || stream_ops(self)->transmit(self) >= 0) {
+        return 0; /* asyncio has sent it when it was written */
     }
-    fl_outbox_clear(&self->outbox);
+    if (fl_exception_must_leave()) {
+        return -1;
+    }
+    PyErr_Clear(); /* the connection ends anyway */
+    return 0;
+}
+
+void
+fl_stream_discard(TransportObject *self)
+{
+    fl_outbox_clear(&((StreamObject *)self)->outbox);
 }
 
 int
-fl_stream_lost(TransportObject *transport)
+fl_stream_lost(TransportObject *transport, PyObject *Py_UNUSED(reason))
 {
     StreamObject *self = (StreamObject *)transport;
     if (self->empty_waiter == NULL) {
@@ -438,6 +453,10 @@ fl_stream_write_all(StreamObject *self, PyObject *iterable)
     PyObject *list = bytes_list(iterable);
     if (list == NULL) {
         return -1;
+    }
+    if (stream_has_ended(self)) { /* since: the iterable has closed it */
+        Py_DECREF(list);
+        return stream_vain_write(self);
     }
     int rc = 0;
     uint32_t len = self->outbox.len;

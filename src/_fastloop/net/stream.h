@@ -50,12 +50,13 @@ int fl_stream_drained(StreamObject *self);
 /* fl_transport_ops.adopt of sockets: whether it is a BufferedProtocol decides how it gets what arrives.  0 or -1. */
 int fl_stream_adopt(TransportObject *transport, PyObject *protocol);
 
-/* fl_io_ops.flush, fl_transport_ops.{hurry,unsent,discard,lost} of all streams. */
+/* fl_io_ops.flush, fl_transport_ops.{hurry,unsent,spill,discard,lost} of all streams. */
 int fl_stream_flush_io(fl_io *io);
 int fl_stream_hurry(TransportObject *self);
 size_t fl_stream_unsent(TransportObject *self);
+int fl_stream_spill(TransportObject *self);
 void fl_stream_discard(TransportObject *self);
-int fl_stream_lost(TransportObject *self);
+int fl_stream_lost(TransportObject *self, PyObject *exc);
 
 /* Send what the kernel takes and act on the outcome.  0, or -1 with an exception that has to leave. */
 int fl_stream_flush(StreamObject *self);

@@ -92,6 +92,7 @@ static const fl_stream_ops socket_ops = {
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_stream_unsent,
+            .spill = fl_stream_spill,
             .discard = fl_stream_discard,
             .hurry = fl_stream_hurry,
             .lost = fl_stream_lost,

@@ -175,18 +175,18 @@ complete_waiter(fl_state *state, PyObject *waiter, PyObject *exc)
 }
 
 int
-fl_transport_complete_waiter(TransportObject *self, PyObject *exc)
+fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc)
 {
-    PyObject *waiter = self->waiter;
-    if (waiter == NULL) {
+    PyObject *future = *waiter;
+    if (future == NULL) {
         return 0;
     }
-    self->waiter = NULL;
+    *waiter = NULL;
     int rc = 0;
-    if (complete_waiter(self->loop->state, waiter, exc) < 0) {
+    if (complete_waiter(self->loop->state, future, exc) < 0) {
         rc = fl_transport_report(self, "Exception in completing a connection");
     }
-    Py_DECREF(waiter);
+    Py_DECREF(future);
     return rc;
 }
 
@@ -216,7 +216,7 @@ fl_transport_make(TransportObject *self)
         fl_transport_fatal(self, "Fatal error: cannot watch the descriptor") < 0) {
         fl_leaving_keep(&leaving);
     }
-    if (fl_transport_complete_waiter(self, NULL) < 0) {
+    if (fl_transport_complete_waiter(self, &self->waiter, NULL) < 0) {
         fl_leaving_keep(&leaving);
     }
     return fl_leaving_raise(leaving);
@@ -324,11 +324,19 @@ fl_transport_force_close(TransportObject *self, PyObject *exc)
     if (self->conn_lost) {
         return 0;
     }
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    PyObject *leaving = NULL;
     self->io.closing = true;
-    fl_transport_ops_of(self)->discard(self);
+    if (ops->spill != NULL && ops->spill(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    ops->discard(self);
     self->draining = self->negotiating = false;
     fl_io_forget(self->loop, &self->io);
-    return fl_transport_schedule_lost(self, exc);
+    if (!self->conn_lost && fl_transport_schedule_lost(self, exc) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
 }
 
 static int
@@ -444,19 +452,18 @@ transport_tell_lost(TransportObject *self, PyObject *exc)
     return 0;
 }
 
-/* Whoever waits for a connection that is lost gets exc, or ConnectionAbortedError.  0, or -1 that has to leave. */
-static int
-transport_fail_waiter(TransportObject *self, PyObject *exc)
+int
+fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc)
 {
-    if (self->waiter == NULL || exc != NULL) {
-        return fl_transport_complete_waiter(self, exc);
+    if (*waiter == NULL || exc != NULL) {
+        return fl_transport_complete_waiter(self, waiter, exc);
     }
     exc = PyObject_CallFunction(PyExc_ConnectionAbortedError, "s",
                                 "the connection was closed before it could be used");
     if (exc == NULL) {
         return fl_transport_report(self, "Exception in completing a connection");
     }
-    int rc = fl_transport_complete_waiter(self, exc);
+    int rc = fl_transport_complete_waiter(self, waiter, exc);
     Py_DECREF(exc);
     return rc;
 }
@@ -471,15 +478,17 @@ fl_transport_lose(TransportObject *self)
     if (transport_tell_lost(self, exc) < 0) {
         fl_leaving_keep(&leaving);
     }
-    if (transport_fail_waiter(self, exc) < 0) {
+    if (fl_transport_fail_waiter(self, &self->waiter, exc) < 0) {
         fl_leaving_keep(&leaving);
     }
-    Py_XDECREF(exc);
-    fl_transport_ops_of(self)->discard(self);
-    bool kept = fl_transport_keep_names(self) == 0 && fl_transport_ops_of(self)->lost(self) == 0;
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
+    ops->discard(self);
+    bool kept =
+        fl_transport_keep_names(self) == 0 && (ops->lost == NULL || ops->lost(self, exc) == 0);
     if (!kept && fl_transport_report(self, "Exception in closing a transport") < 0) {
         fl_leaving_keep(&leaving);
     }
+    Py_XDECREF(exc);
     if (transport_release(self) < 0) {
         fl_leaving_keep(&leaving);
     }

@@ -17,15 +17,18 @@ typedef struct {
     bool socket;                          /* it is one: get_extra_info() knows its names */
     bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
     size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */
-    void (*discard)(TransportObject *self);  /* drop them */
-    int (*hurry)(TransportObject *self);     /* try to send what is corked now.  0 or -1 */
+    int (*spill)(
+        TransportObject *self); /* abort: send what is corked, or NULL.  0, or -1 that has to leave */
+    void (*discard)(TransportObject *self); /* drop them */
+    int (*hurry)(TransportObject *self);    /* try to send what is corked now.  0 or -1 */
     int (*adopt)(TransportObject *self,
                  PyObject *protocol);    /* it becomes the protocol, or NULL.  0 or -1 */
     int (*begin)(TransportObject *self); /* its first turn, instead of fl_transport_make(), or NULL */
     int (*leave)(
         TransportObject *self); /* close(): take leave of the peer before the end, or NULL.  0 or -1 */
     int (*resumed)(TransportObject *self); /* resume_reading() was called, or NULL.  0 or -1 */
-    int (*lost)(TransportObject *self); /* connection_lost() has been called, or NULL.  0 or -1 */
+    int (*lost)(TransportObject *self,
+                PyObject *exc); /* connection_lost(exc or None) has been called, or NULL.  0 or -1 */
     PyObject *(*info)(TransportObject *self,
                       PyObject *key); /* what else get_extra_info() knows, or NULL: a new
                                                      reference, or NULL with or without an exception */
@@ -98,8 +101,12 @@ int fl_transport_schedule_made(TransportObject *self, PyObject *waiter);
    run_forever(). */
 int fl_transport_make(TransportObject *self);
 
-/* Complete the waiter, if there is one: with exc unless that is NULL.  0, or -1 that has to leave. */
-int fl_transport_complete_waiter(TransportObject *self, PyObject *exc);
+/* Complete the future in *waiter and drop it, if there is one: with exc unless that is NULL.  0, or -1 that has to
+   leave. */
+int fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
+
+/* The same when the connection is lost because of exc, NULL: it was closed.  Then it is ConnectionAbortedError. */
+int fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
 
 /* asyncio's close(), _force_close() (exc NULL: abort) and _fatal_error() with the raised exception.
    0, or -1 with an exception; fl_transport_fatal: one that has to leave run_forever(). */

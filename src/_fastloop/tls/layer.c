@@ -9,12 +9,17 @@
 static void
 layer_cancel_timer(TLSLayerObject *layer)
 {
-    HandleObject *timer = layer->timer;
-    if (timer != NULL) {
-        layer->timer = NULL;
-        fl_handle_cancel(timer);
-        Py_DECREF(timer);
+    PyObject *timer = layer->timer;
+    if (timer == NULL) {
+        return;
     }
+    layer->timer = NULL;
+    PyObject *done = PyObject_CallMethod(timer, "cancel", NULL);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(timer);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(timer);
 }
 
 static PyObject *
@@ -60,8 +65,8 @@ layer_set_timer(StreamObject *self, double seconds)
     if (callback == NULL) {
         return -1;
     }
-    layer->timer = fl_timers_add(self->loop, fl_clock_seconds(fl_clock_ns()) + seconds, callback,
-                                 NULL, 0, self->context);
+    layer->timer =
+        PyObject_CallMethod((PyObject *)self->loop, "call_later", "dO", seconds, callback);
     Py_DECREF(callback);
     return layer->timer == NULL ? -1 : 0;
 }
@@ -102,6 +107,15 @@ fl_tls_begin(TransportObject *transport)
     return fl_leaving_raise(leaving);
 }
 
+/* Whoever waits for the handshake waits for the connection, or with start_tls() for the layer. */
+static int
+layer_complete_waiter(StreamObject *self, PyObject *exc)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    PyObject **waiter = layer->waiter != NULL ? &layer->waiter : &self->waiter;
+    return fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
+}
+
 /* The raised exception ends the connection before anybody could use it. */
 static int
 layer_give_up(StreamObject *self, const char *message)
@@ -115,7 +129,7 @@ layer_give_up(StreamObject *self, const char *message)
     if (fl_tls_failed(self, message) < 0) {
         fl_leaving_keep(&leaving);
     }
-    if (fl_transport_complete_waiter((TransportObject *)self, exc) < 0) {
+    if (layer_complete_waiter(self, exc) < 0) {
         fl_leaving_keep(&leaving);
     }
     Py_DECREF(exc);
@@ -147,7 +161,8 @@ log_duration(StreamObject *self)
     return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
 }
 
-/* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio. */
+/* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio.  0, or -1
+   that has to leave. */
 static int
 layer_tell_made(StreamObject *self)
 {
@@ -159,7 +174,7 @@ layer_tell_made(StreamObject *self)
     PyObject *result =
         fl_transport_call(transport, self->loop->state->str_connection_made, (PyObject *)self);
     if (result == NULL) {
-        return -1;
+        return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
     }
     Py_DECREF(result);
     return 0;
@@ -190,19 +205,16 @@ layer_established(StreamObject *self)
     layer->stage = FL_TLS_OPEN;
     layer->pending = true;
     self->negotiating = false;
-    if (layer_tell_made(self) < 0) {
-        if (!fl_exception_must_leave()) {
-            return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
-        }
+    if (log_duration(self) < 0) {
         fl_leaving_keep(&leaving);
     }
-    if (fl_transport_complete_waiter((TransportObject *)self, NULL) < 0) {
+    if (layer_tell_made(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (layer_complete_waiter(self, NULL) < 0) {
         fl_leaving_keep(&leaving);
     }
     if (layer_open(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (log_duration(self) < 0) {
         fl_leaving_keep(&leaving);
     }
     return fl_leaving_raise(leaving);
@@ -277,16 +289,15 @@ layer_tell_eof(StreamObject *self)
         self, fl_transport_call((TransportObject *)self, self->loop->state->str_eof_received, NULL));
 }
 
-int
-fl_tls_data_ended(StreamObject *self)
+/* Close after the end of data.  0, or -1 that has to leave. */
+static int
+layer_close(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    TLSLayerObject *layer = fl_tls_layer(self);
-    int rc = layer_tell_eof(self);
-    if (rc < 0 || self->conn_lost) {
-        return rc;
+    if (self->conn_lost) {
+        return 0;
     }
-    if (layer->peer_gone) {
+    if (fl_tls_layer(self)->peer_gone) {
         fl_tls_take_leave(self);
     }
     if (self->io.closing) {
@@ -297,12 +308,37 @@ fl_tls_data_ended(StreamObject *self)
                : 0;
 }
 
+int
+fl_tls_data_ended(StreamObject *self)
+{
+    PyObject *leaving = NULL;
+    if (layer_tell_eof(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (layer_close(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
+}
+
 void
 fl_tls_take_leave(StreamObject *self)
 {
     fl_tls_layer(self)->stage = FL_TLS_LEFT;
     self->negotiating =
         false; /* and end of file, which stays, makes the descriptor readable for ever */
+}
+
+/* The raised exception keeps the connection from taking leave: end it all the same.  Returns -1. */
+static int
+layer_cut_off(TransportObject *transport)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (fl_transport_force_close(transport, exc) < 0) {
+        PyErr_Clear(); /* the first one tells what is wrong */
+    }
+    PyErr_SetRaisedException(exc);
+    return -1;
 }
 
 int
@@ -318,7 +354,7 @@ fl_tls_leave(TransportObject *transport)
     }
     self->negotiating = layer->stage == FL_TLS_LEAVING;
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
-        return -1;
+        return layer_cut_off(transport);
     }
     return fl_stream_flush(self);
 }
@@ -330,17 +366,23 @@ fl_tls_drained(StreamObject *self)
     if (!self->io.closing || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
         return 0;
     }
-    int rc = layer_tell_eof(self);
-    if (rc < 0 || self->conn_lost) {
-        return rc;
+    PyObject *leaving = NULL;
+    if (layer_tell_eof(self) < 0) {
+        fl_leaving_keep(&leaving);
     }
-    fl_io_forget(self->loop, &self->io);
-    return fl_transport_schedule_lost(transport, NULL);
+    if (!self->conn_lost) {
+        fl_io_forget(self->loop, &self->io);
+        if (fl_transport_schedule_lost(transport, NULL) < 0) {
+            fl_leaving_keep(&leaving);
+        }
+    }
+    return fl_leaving_raise(leaving);
 }
 
 int
-fl_tls_lost(TransportObject *transport)
+fl_tls_lost(TransportObject *transport, PyObject *exc)
 {
-    layer_cancel_timer(fl_tls_layer((StreamObject *)transport));
-    return 0;
+    TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
+    layer_cancel_timer(layer);
+    return fl_transport_fail_waiter(transport, &layer->waiter, exc);
 }

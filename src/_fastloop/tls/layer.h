@@ -4,7 +4,6 @@
 #ifndef FL_TLS_LAYER_H
 #define FL_TLS_LAYER_H
 
-#include "loop/timers.h"
 #include "net/stream.h"
 #include "tls/engine.h"
 
@@ -20,12 +19,13 @@ typedef struct {
     PyObject_HEAD
     TLSEngineObject *engine;     /* owned */
     PyObject *sslcontext;        /* owned */
+    PyObject *waiter;            /* owned: what start_tls() waits for, or NULL */
     PyObject *handshake_timeout; /* owned: seconds */
     double shutdown_timeout;     /* seconds */
-    HandleObject *timer;         /* owned: ends the handshake or the leave-taking; or NULL */
-    double since;                /* loop time when the handshake began, seconds */
-    size_t unsent;               /* bytes of the engine's output that the kernel has not taken */
-    size_t received;             /* bytes that came last */
+    PyObject *timer; /* owned: of loop.call_later(), ends the handshake or the leave-taking; or NULL */
+    double since;    /* loop time when the handshake began, seconds */
+    size_t unsent;   /* bytes of the engine's output that the kernel has not taken */
+    size_t received; /* bytes that came last */
     fl_tls_stage stage;
     bool attached;  /* to a transport */
     bool pending;   /* the engine may have more to give before it gets more */
@@ -69,7 +69,7 @@ void fl_tls_take_leave(StreamObject *self);
 
 /* fl_transport_ops.{leave,lost} and fl_stream_ops.drained. */
 int fl_tls_leave(TransportObject *transport);
-int fl_tls_lost(TransportObject *transport);
+int fl_tls_lost(TransportObject *transport, PyObject *exc);
 int fl_tls_drained(StreamObject *self);
 
 /* -- data (layer_data.c) ---------------------------------------------------------------------------- */

@@ -6,18 +6,19 @@
 #include <errno.h>
 #include <string.h>
 
-/* The loop's scratch memory in three parts: what is received, what is decrypted in vain, and what is to be encrypted. */
+/* The loop's scratch memory in two parts: what is received, and what is decrypted in vain. */
 #define WIRE_MAX (256 * 1024) /* bytes received at once at most */
 #define WASTE_OFFSET WIRE_MAX
 #define WASTE_MAX (64 * 1024)
-#define JOIN_OFFSET (WASTE_OFFSET + WASTE_MAX)
-#define JOIN_MAX (128 * 1024) /* small pieces are encrypted together, up to so many bytes at once */
+
+#define BATCH_MAX (128 * 1024) /* bytes encrypted before they are sent */
+#define JOIN_MAX (32 * 1024)   /* short pieces are copied into one, up to so many bytes */
 
 #define PLAIN_MIN 256          /* bytes: least memory to decrypt into … */
 #define PLAIN_MAX (120 * 1024) /* … and most: below malloc's mmap threshold */
 #define PIECES_MAX 64
 
-_Static_assert(JOIN_OFFSET + JOIN_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
+_Static_assert(WASTE_OFFSET + WASTE_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
 
 static const char io_failed[] = "Fatal error on SSL protocol";
 
@@ -66,9 +67,6 @@ fl_tls_send_output(StreamObject *self)
     TLSLayerObject *layer = fl_tls_layer(self);
     const char *data;
     size_t len;
-    if (layer->engine->busy) {
-        return 0; /* from within a callback of its own: it is looked after when that returns */
-    }
     for (;;) {
         if (fl_tls_output(layer->engine, &data, &len) < 0) {
             return -1;
@@ -91,43 +89,60 @@ fl_tls_send_output(StreamObject *self)
     }
 }
 
-/* The next bytes to encrypt: one long piece, or several short ones in one.  Their number; 0 with MemoryError. */
-static size_t
-layer_gather(StreamObject *self, const char **data)
+/* Short pieces in one, JOIN_MAX bytes of them at most. */
+static PyObject *
+join_pieces(const struct iovec *pieces, int n)
+{
+    size_t size = 0;
+    for (int i = 0; i < n; i++) {
+        size += pieces[i].iov_len;
+    }
+    size = size < JOIN_MAX ? size : JOIN_MAX;
+    PyObject *joined = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    char *end = joined == NULL ? NULL : PyBytes_AS_STRING(joined);
+    for (int i = 0; i < n && joined != NULL && size > 0; i++) {
+        size_t len = pieces[i].iov_len < size ? pieces[i].iov_len : size;
+        memcpy(end, pieces[i].iov_base, len);
+        end += len;
+        size -= len;
+    }
+    return joined;
+}
+
+/* The next piece to encrypt, or several short ones in one: the bytes object they are in, a new reference, because a
+   message callback may call abort().  NULL with MemoryError. */
+static PyObject *
+layer_gather(StreamObject *self, struct iovec *gathered)
 {
     struct iovec pieces[PIECES_MAX];
     int n = fl_outbox_pieces(&self->outbox, pieces, PIECES_MAX);
-    *data = pieces[0].iov_base;
     if (n == 1 || pieces[0].iov_len >= JOIN_MAX) {
-        return pieces[0].iov_len < JOIN_MAX ? pieces[0].iov_len : JOIN_MAX;
+        *gathered = pieces[0];
+        gathered->iov_len = pieces[0].iov_len < BATCH_MAX ? pieces[0].iov_len : BATCH_MAX;
+        return fl_outbox_first(&self->outbox);
     }
-    char *scratch = fl_loop_scratch(self->loop);
-    if (scratch == NULL) {
-        return 0;
+    PyObject *joined = join_pieces(pieces, n);
+    if (joined != NULL) {
+        gathered->iov_base = PyBytes_AS_STRING(joined);
+        gathered->iov_len = (size_t)PyBytes_GET_SIZE(joined);
     }
-    size_t size = 0;
-    for (int i = 0; i < n && size < JOIN_MAX; i++) {
-        size_t room = JOIN_MAX - size;
-        size_t len = pieces[i].iov_len < room ? pieces[i].iov_len : room;
-        memcpy(scratch + JOIN_OFFSET + size, pieces[i].iov_base, len);
-        size += len;
-    }
-    *data = scratch + JOIN_OFFSET;
-    return size;
+    return joined;
 }
 
 /* Encrypt some of what was written.  1, 0 when the engine wants input first, or -1 with an exception. */
 static int
 layer_encrypt(StreamObject *self)
 {
-    const char *data;
-    PyObject *first = fl_outbox_first(&self->outbox); /* a message callback may call abort() */
-    size_t len = layer_gather(self, &data);
-    Py_ssize_t n = len == 0 ? -1 : fl_tls_write(fl_tls_layer(self)->engine, data, len);
+    struct iovec plain;
+    PyObject *owner = layer_gather(self, &plain);
+    if (owner == NULL) {
+        return -1;
+    }
+    Py_ssize_t n = fl_tls_write(fl_tls_layer(self)->engine, plain.iov_base, plain.iov_len);
     if (n > 0 && !self->conn_lost) {
         fl_outbox_consume(&self->outbox, (size_t)n);
     }
-    Py_DECREF(first);
+    Py_DECREF(owner);
     return n < 0 ? -1 : n > 0;
 }
 
@@ -152,7 +167,7 @@ static int
 layer_produce(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->stage == FL_TLS_HANDSHAKE || layer->engine->ops == NULL || layer->engine->busy) {
+    if (layer->stage == FL_TLS_HANDSHAKE || layer->engine->ops == NULL) {
         return 0;
     }
     if (self->outbox.size > 0) {
@@ -169,6 +184,9 @@ int
 fl_tls_transmit(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->engine->busy) {
+        return 0; /* from within a callback of its own: it is looked after when that returns */
+    }
     int more, blocked;
     do {
         more = layer->unsent > 0 ? 1 : layer_produce(self);
@@ -313,6 +331,17 @@ layer_read_once(StreamObject *self)
                     : 0;
 }
 
+/* The raised exception has to leave run_forever(); the next run goes on with what the engine has.  Returns -1. */
+static int
+layer_read_later(StreamObject *self)
+{
+    PyObject *leaving = PyErr_GetRaisedException();
+    if (fl_tls_resumed((TransportObject *)self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    return fl_leaving_raise(leaving);
+}
+
 static int
 layer_read_open(StreamObject *self)
 {
@@ -324,7 +353,7 @@ layer_read_open(StreamObject *self)
     do {
         rc = layer_read_once(self);
     } while (rc == 0 && layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
-    return rc;
+    return rc == 0 ? 0 : layer_read_later(self);
 }
 
 static int

@@ -48,6 +48,7 @@ const fl_stream_ops fl_tls_stream_ops = {
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_tls_unsent,
+            .spill = fl_stream_spill,
             .discard = fl_tls_discard,
             .hurry = fl_stream_hurry,
             .adopt = fl_stream_adopt,
@@ -88,16 +89,21 @@ layer_take_outbox(TLSLayerObject *self, fl_outbox *outbox)
 static int
 layer_check_transport(TLSLayerObject *self, PyObject *transport)
 {
-    PyTypeObject *type = self->engine->state->StreamTransport_type;
-    if (!Py_IS_TYPE(transport, type)) {
+    if (!Py_IS_TYPE(transport, self->engine->state->StreamTransport_type)) {
         PyErr_Format(PyExc_TypeError, "a plain StreamTransport is required, got %R", transport);
         return -1;
     }
-    if (self->attached) {
-        PyErr_SetString(PyExc_RuntimeError, "the layer is in use already");
+    if (self->attached || ((StreamObject *)transport)->empty_waiter != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, self->attached
+                                                ? "the layer is in use already"
+                                                : "unable to start TLS; sendfile is in progress");
         return -1;
     }
-    return fl_stream_hurry((TransportObject *)transport);
+    if (((StreamObject *)transport)->io.closing) {
+        PyErr_SetString(PyExc_ConnectionAbortedError, "the connection is closed");
+        return -1;
+    }
+    return 0;
 }
 
 static int
@@ -131,44 +137,68 @@ layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
     stream->high_water = HIGH_WATER;
     stream->low_water = HIGH_WATER / 4;
     stream->paused = false;
-    if (fl_arg_given(waiter)) {
-        Py_XSETREF(stream->waiter, Py_NewRef(waiter));
-    }
+    self->waiter = fl_arg_given(waiter) ? Py_NewRef(waiter) : NULL;
     return 0;
 }
 
-PyDoc_STRVAR(attach_doc,
-             "attach($self, /, transport, waiter=None, received=None)\n--\n\n"
-             "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
-             "What was written before leaves as it is, before the handshake, which begins in the\n"
-             "transport's first turn, or now if that is over.  waiter, a Future, is done when the\n"
-             "handshake is.  received: what came from the peer already (bytes-like).  Raises\n"
-             "ConnectionAbortedError if the transport is closing.");
+PyDoc_STRVAR(
+    open_doc,
+    "open($self, /, loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\n"
+    "Return the SSLTransport of a connected, non-blocking stream socket, which it owns from now on.\n\n"
+    "The handshake begins in the next turn of the loop.  When it is done protocol.connection_made()\n"
+    "is called, then waiter, a Future, is completed.");
 
 static PyObject *
-TLSLayer_attach(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+TLSLayer_open(TLSLayerObject *self, PyObject *args, PyObject *kwargs)
+{
+    fl_state *state = self->engine->state;
+    if (self->attached) {
+        PyErr_SetString(PyExc_RuntimeError, "the layer is in use already");
+        return NULL;
+    }
+    PyObject *transport = PyObject_Call((PyObject *)state->StreamTransport_type, args, kwargs);
+    if (transport == NULL) {
+        return NULL;
+    }
+    if (layer_check_transport(self, transport) < 0 ||
+        layer_install(self, (StreamObject *)transport, NULL) < 0) {
+        ((StreamObject *)transport)->lost = true; /* it must not begin without TLS */
+        fl_transport_disown((TransportObject *)transport);
+        Py_CLEAR(transport);
+    }
+    return transport;
+}
+
+PyDoc_STRVAR(
+    start_doc,
+    "start($self, /, transport, waiter=None, received=None)\n--\n\n"
+    "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
+    "What was written before leaves as it is, before the handshake, which begins now.\n"
+    "waiter, a Future, is completed when it is done.  received: what has come from the peer\n"
+    "already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
+
+static PyObject *
+TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const fl_signature signature = {
-        "attach", 1, 3, 3, {FL_PARAM(transport), FL_PARAM(waiter), FL_PARAM(received)}};
+        "start", 1, 3, 3, {FL_PARAM(transport), FL_PARAM(waiter), FL_PARAM(received)}};
     PyObject *given[3];
     if (fl_args_bind(self->engine->state, &signature, args, nargs, kwnames, given) < 0 ||
         layer_check_transport(self, given[0]) < 0) {
         return NULL;
     }
     StreamObject *stream = (StreamObject *)given[0];
-    if (stream->io.closing) {
-        PyErr_SetString(PyExc_ConnectionAbortedError, "the connection is closed");
-        return NULL;
-    }
-    if (layer_feed_received(self, given[2]) < 0 || layer_take_outbox(self, &stream->outbox) < 0 ||
-        layer_install(self, stream, given[1]) < 0) {
+    if (layer_feed_received(self, given[2]) < 0 || fl_stream_hurry((TransportObject *)stream) < 0 ||
+        layer_check_transport(self, given[0]) < 0 || /* callbacks may have done anything */
+        layer_take_outbox(self, &stream->outbox) < 0 || layer_install(self, stream, given[1]) < 0) {
         return NULL;
     }
     return stream->begun && fl_tls_begin((TransportObject *)stream) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef layer_methods[] = {
-    {"attach", FL_FASTCALL(TLSLayer_attach), FL_KEYWORDS, attach_doc},
+    {"open", (PyCFunction)(void (*)(void))TLSLayer_open, METH_VARARGS | METH_KEYWORDS, open_doc},
+    {"start", FL_FASTCALL(TLSLayer_start), FL_KEYWORDS, start_doc},
     {NULL},
 };
 
@@ -249,17 +279,16 @@ TLSLayer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (server_side < 0 || (shutdown_timeout == -1.0 && PyErr_Occurred())) {
         return NULL;
     }
-    TLSLayerObject *self = (TLSLayerObject *)type->tp_alloc(type, 0);
+    TLSEngineObject *engine = fl_tls_new(state, given[0], server_side, given[2], NULL, FL_TLS_BEST);
+    TLSLayerObject *self = engine == NULL ? NULL : (TLSLayerObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
+        Py_XDECREF(engine);
         return NULL;
     }
+    self->engine = engine;
     self->sslcontext = Py_NewRef(given[0]);
     self->handshake_timeout = Py_NewRef(given[3]);
     self->shutdown_timeout = shutdown_timeout;
-    self->engine = fl_tls_new(state, given[0], server_side, given[2], NULL, FL_TLS_BEST);
-    if (self->engine == NULL) {
-        Py_CLEAR(self);
-    }
     return (PyObject *)self;
 }
 
@@ -269,6 +298,7 @@ TLSLayer_traverse(TLSLayerObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->engine);
     Py_VISIT(self->sslcontext);
+    Py_VISIT(self->waiter);
     Py_VISIT(self->handshake_timeout);
     Py_VISIT(self->timer);
     return 0;
@@ -279,6 +309,7 @@ static int
 TLSLayer_clear(TLSLayerObject *self)
 {
     Py_CLEAR(self->sslcontext);
+    Py_CLEAR(self->waiter);
     Py_CLEAR(self->handshake_timeout);
     Py_CLEAR(self->timer);
     return 0;
@@ -299,7 +330,7 @@ PyDoc_STRVAR(
     TLSLayer_doc,
     "TLSLayer(sslcontext, server_side, server_hostname, handshake_timeout, shutdown_timeout)\n"
     "--\n\n"
-    "One side of a TLS connection, to be put into a StreamTransport by attach().\n\n"
+    "One side of a TLS connection, for a socket by open() or a StreamTransport by start().\n\n"
     "The first three arguments are those of SSLContext.wrap_bio(), whose exceptions are raised.\n"
     "Timeouts are in seconds.");
 
