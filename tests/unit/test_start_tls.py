@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import sys
 
@@ -558,6 +559,29 @@ def test_the_peer_leaves(impl, tls, server_side):
     exc = run(tls.loop, main())
     assert transport.is_closing()
     told_of(impl, tls, protocol, exc)
+
+
+@each_side
+def test_the_peer_has_ended_its_side_before(tls, server_side):
+    """So that it cannot take part in a handshake."""
+    transport, protocol, raw = tls.plain(Recorder(eof_received=lambda: True))
+    raw.shutdown(socket.SHUT_WR)
+    run_until(tls.loop, lambda: "eof_received" in protocol.names)
+    with pytest.raises(ConnectionResetError):
+        run(tls.loop, tls.start(transport, protocol, server_side))
+    run_until(tls.loop, lambda: protocol.lost)
+    assert protocol.names.count("eof_received") == 1
+
+
+def test_after_write_eof(impl, tls):
+    """We cannot take part in it."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio waits for the timeout")
+    transport, protocol, _ = tls.plain()
+    transport.write_eof()
+    with pytest.raises(BrokenPipeError):
+        run(tls.loop, tls.start(transport, protocol))
+    run_until(tls.loop, lambda: protocol.lost)
 
 
 @each_side
