@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import socket
 import ssl
 import sys
 
@@ -621,3 +622,13 @@ def test_failures_are_not_logged_otherwise(tls, reported, caplog):
     fails(tls, ssl.SSLCertVerificationError, peer_context=server_context(kind="wrong name"))
     assert reported == []
     assert not [record for record in caplog.records if "SSL" in record.getMessage()]
+
+
+@each_side
+def test_end_of_the_stream_in_debug_mode(loop, tls, caplog, server_side):
+    caplog.set_level(logging.DEBUG, "asyncio")
+    loop.set_debug(True)
+    connection = tls.connect(server_side=server_side)
+    connection.peer.sock.shutdown(socket.SHUT_WR)
+    connection.run_until_lost()
+    assert [record for record in caplog.records if record.getMessage().endswith(" received EOF")]

@@ -40,6 +40,9 @@ layer_timed_out(PyObject *stream, PyObject *Py_UNUSED(ignored))
 {
     StreamObject *self = (StreamObject *)stream;
     TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->stage == FL_TLS_OPEN) {
+        Py_RETURN_NONE; /* a timer that could not be cancelled */
+    }
     layer_cancel_timer(layer);
     PyObject *exc = layer->stage == FL_TLS_HANDSHAKE
                         ? handshake_timed_out(layer)

@@ -234,11 +234,11 @@ layer_receive(StreamObject *self)
         return n == -EAGAIN || n == -EINTR ? 0 : fl_raise_errno((int)n);
     }
     layer->received = (size_t)n;
-    layer->peer_gone = n == 0;
-    if (n > 0 && fl_tls_feed(layer->engine, scratch, (size_t)n) < 0) {
-        return -1;
+    if (n == 0) {
+        layer->peer_gone = true;
+        return fl_transport_log((TransportObject *)self, "debug", "%r received EOF") < 0 ? -1 : 1;
     }
-    return 1;
+    return fl_tls_feed(layer->engine, scratch, (size_t)n) < 0 ? -1 : 1;
 }
 
 /* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
