@@ -20,8 +20,8 @@ struct fl_io {
     fl_list cork;     /* in loop->corked, when flush() is to be called */
     int fd;           /* -1 once given up */
     uint8_t due;      /* FL_READ | FL_WRITE: what it is about to be told, by a FL_READY_IO word */
-    bool closing;     /* others may watch the descriptor, from now on … */
-    bool lent;        /* … or for a while */
+    bool closing;     /* close() was called: it is watched until that is done */
+    bool lent;        /* others may watch the descriptor, for a while */
 };
 
 /* Have io told when its descriptor is ready for exactly `wanted` (FL_READ | FL_WRITE, 0: nothing).

@@ -126,8 +126,7 @@ watch_claim(LoopObject *loop, int fd)
     if (watch->io == NULL) {
         return 0;
     }
-    bool sends = watch->io_wanted & FL_WRITE; /* it closes when that is done */
-    if ((watch->io->closing && !sends) || watch->io->lent) {
+    if (watch->io->lent) {
         watch_disarm(loop, fd, 0);
         Py_XDECREF(watch_evict(watch));
         return 0;

@@ -164,13 +164,26 @@ log_duration(StreamObject *self)
     return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
 }
 
+/* An SSLObject that fails later does not give the certificate any more.  0, or -1 that has to leave. */
+static int
+layer_note_peercert(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    PyObject *peercert = PyObject_CallMethod(layer->engine->sslobject, "getpeercert", NULL);
+    if (peercert == NULL) {
+        return fl_tls_handshake_failed(self);
+    }
+    Py_XSETREF(layer->peercert, peercert);
+    return 0;
+}
+
 /* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio.  0, or -1
    that has to leave. */
 static int
 layer_tell_made(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->made) {
+    if (self->made || self->conn_lost) {
         return 0;
     }
     self->made = true;
@@ -209,6 +222,9 @@ layer_established(StreamObject *self)
     layer->pending = true;
     self->negotiating = false;
     if (log_duration(self) < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (layer_note_peercert(self) < 0) {
         fl_leaving_keep(&leaving);
     }
     if (layer_tell_made(self) < 0) {

@@ -19,6 +19,7 @@ typedef struct {
     PyObject_HEAD
     TLSEngineObject *engine;     /* owned */
     PyObject *sslcontext;        /* owned */
+    PyObject *peercert;          /* owned: as it is when the handshake is done; NULL before */
     PyObject *waiter;            /* owned: what start_tls() waits for, or NULL */
     PyObject *handshake_timeout; /* owned: seconds */
     double shutdown_timeout;     /* seconds */

@@ -310,25 +310,48 @@ layer_may_deliver(StreamObject *self)
     return !self->conn_lost && !self->io.closing && !self->paused;
 }
 
-/* One piece of data from the engine, after it was fed unless it has something left. */
+/* Feed the engine unless it has something left.  1 when there may be data, 0, or -1 with an exception. */
 static int
-layer_read_once(StreamObject *self)
+layer_supply(StreamObject *self)
+{
+    return fl_tls_layer(self)->pending ? 1 : layer_receive(self);
+}
+
+static int
+layer_read_failed(StreamObject *self)
+{
+    return fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error);
+}
+
+static int
+layer_read_data(StreamObject *self)
+{
+    int news = layer_supply(self);
+    if (news <= 0) {
+        return news < 0 ? layer_read_failed(self) : 0;
+    }
+    return layer_deliver(self);
+}
+
+/* The memory comes first, so that what is received is lent to the engine while nothing else runs. */
+static int
+layer_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
-    bool buffered = self->buffered;
-    if (buffered && fl_stream_get_buffer(self, &view) < 0) {
+    PyObject *protocol = Py_NewRef(self->protocol);
+    int rc = fl_stream_get_buffer(self, &view);
+    bool same =
+        self->protocol == protocol; /* get_buffer() may set another, or close the transport */
+    Py_DECREF(protocol);
+    if (rc < 0) {
         return fl_transport_fatal((TransportObject *)self, io_failed);
     }
-    bool wanted = layer_may_deliver(self); /* get_buffer() may have closed the transport */
-    int news = !wanted ? 0 : fl_tls_layer(self)->pending ? 1 : layer_receive(self);
+    int news = same && layer_may_deliver(self) ? layer_supply(self) : 0;
     if (news > 0) {
-        return buffered ? layer_deliver_into(self, &view) : layer_deliver(self);
+        return layer_deliver_into(self, &view);
     }
-    if (buffered) {
-        PyBuffer_Release(&view);
-    }
-    return news < 0 ? fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error)
-                    : 0;
+    PyBuffer_Release(&view);
+    return news < 0 ? layer_read_failed(self) : 0;
 }
 
 /* The raised exception has to leave run_forever(); the next run goes on with what the engine has.  Returns -1. */
@@ -351,7 +374,7 @@ layer_read_open(StreamObject *self)
     }
     int rc;
     do {
-        rc = layer_read_once(self);
+        rc = self->buffered ? layer_read_into_buffer(self) : layer_read_data(self);
     } while (rc == 0 && layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
     return rc == 0 ? 0 : layer_read_later(self);
 }
@@ -372,9 +395,7 @@ layer_read_leaving(StreamObject *self)
     TLSLayerObject *layer = fl_tls_layer(self);
     int news = layer_receive(self);
     if (news <= 0) {
-        return news < 0
-                   ? fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error)
-                   : 0;
+        return news < 0 ? layer_read_failed(self) : 0;
     }
     if (layer_drop_data(self) == FL_TLS_FAILED) {
         return fl_tls_failed(self, "Fatal error on transport");

@@ -24,15 +24,15 @@ layer_info(TransportObject *transport, PyObject *key)
     if (is_name(key, "sslcontext")) {
         return Py_XNewRef(layer->sslcontext);
     }
-    PyObject *sslobject = layer->engine == NULL ? NULL : layer->engine->sslobject;
+    if (is_name(key, "peercert")) {
+        return Py_XNewRef(layer->peercert);
+    }
+    PyObject *sslobject = layer->engine->sslobject;
     if (sslobject == NULL || !layer->engine->connected) {
         return NULL;
     }
     if (is_name(key, "ssl_object")) {
         return Py_NewRef(sslobject);
-    }
-    if (is_name(key, "peercert")) {
-        return PyObject_CallMethod(sslobject, "getpeercert", NULL);
     }
     bool method = is_name(key, "cipher") || is_name(key, "compression");
     return method ? PyObject_CallMethodNoArgs(sslobject, key) : NULL;
@@ -298,6 +298,7 @@ TLSLayer_traverse(TLSLayerObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->engine);
     Py_VISIT(self->sslcontext);
+    Py_VISIT(self->peercert);
     Py_VISIT(self->waiter);
     Py_VISIT(self->handshake_timeout);
     Py_VISIT(self->timer);
@@ -309,6 +310,7 @@ static int
 TLSLayer_clear(TLSLayerObject *self)
 {
     Py_CLEAR(self->sslcontext);
+    Py_CLEAR(self->peercert);
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->handshake_timeout);
     Py_CLEAR(self->timer);
