@@ -1,7 +1,7 @@
 # Needs CPython 3.11 or newer with its headers, a C compiler and make. Everything else goes into VENV,
 # which is brought up to date before each command.
 #
-#   make demo      the same asyncio program, and an aiohttp server, on asyncio and on fastloop, side by side
+#   make demo      the same asyncio program, and an aiohttp server by HTTP and HTTPS, on asyncio and on fastloop
 #   make test      the tests            (one folder or test of them: make test TESTS=tests/unit)
 #   make peers     uvloop's and uvicorn's own tests, which it fetches, on fastloop
 #   make lint      style and types

@@ -1,4 +1,4 @@
-"""Runs demo_program.py and serves demo_server.py, unchanged, on asyncio and on fastloop, side by side.
+"""Runs demo_program.py and serves demo_server.py, by HTTP and by HTTPS, on asyncio and on fastloop, side by side.
 
     python benchmarks/demo.py
 
@@ -14,15 +14,17 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import demo_program
 import fastloop
+import trustme
 
 FACTORIES = {"asyncio": asyncio.new_event_loop, "fastloop": fastloop.new_event_loop}
 HERE = pathlib.Path(__file__).parent
 MAX_ROUNDS = 5
-PROGRAM_BUDGET, SERVER_BUDGET = 17.0, 11.0  # Seconds; no round begins that would probably end later.
+PROGRAM_BUDGET, SERVER_BUDGET = 15.0, 9.0  # Seconds; no round begins that would probably end later.
 CHILD_TIMEOUT = 120.0  # Seconds, after which a run counts as hung.
 
 
@@ -41,11 +43,26 @@ def run_in_fresh_process(loop_name):
 
 def serve_under_load(loop_name):
     """Start the server on that loop and have it loaded from another processor, if there is another."""
+    return load_server([loop_name], [])
+
+
+def serve_under_load_by_https(loop_name):
+    """The same with a certificate."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    with tempfile.TemporaryDirectory() as folder:
+        certificate_file, authority_file = pathlib.Path(folder, "server.pem"), pathlib.Path(folder, "ca.pem")
+        certificate.write_to_path(certificate_file)
+        authority.cert_pem.write_to_path(authority_file)
+        return load_server([loop_name, certificate_file], [authority_file])
+
+
+def load_server(server_arguments, load_arguments):
     first, *_, last = sorted(os.sched_getaffinity(0)) * 2
-    server = start(first, "demo_server.py", loop_name)
+    server = start(first, "demo_server.py", *server_arguments)
     try:
         port = server.stdout.readline().strip()
-        load = start(last, "demo_load.py", port)
+        load = start(last, "demo_load.py", port, *load_arguments)
         report, _ = load.communicate()  # it gives up by itself
         server.communicate(timeout=CHILD_TIMEOUT)
     finally:
@@ -118,14 +135,14 @@ def print_table(reports):
         print(f"{name:30} {count:10,} {min(theirs):9.3f} {min(ours):9.3f} {best:7.2f}x {median:8.2f}x")
 
 
-def print_served(reports):
+def print_served(title, reports):
     """Each run's requests per second and the server's processor time per request; the best of the rounds."""
     rates, costs = {}, {}
     for name, runs in reports.items():
         rates[name] = max(run["requests"] / run["seconds"] for run in runs)
         costs[name] = min(run["processor_seconds"] / run["requests"] for run in runs) * 1e6
     rounds = len(reports["asyncio"])
-    print(f"\nAn aiohttp application under load, the best of {rounds} rounds\n")
+    print(f"\n{title}, the best of {rounds} rounds\n")
     print(f"{'':41} {'asyncio':>9} {'fastloop':>9} {'x best':>8}")
     rate_ratio = rates["fastloop"] / rates["asyncio"]
     cost_ratio = costs["asyncio"] / costs["fastloop"]
@@ -144,17 +161,19 @@ def wrong_answers(reports):
 
 def main():
     reports = measure("program", run_in_fresh_process, PROGRAM_BUDGET)
-    served = measure("server", serve_under_load, SERVER_BUDGET)
+    plain = measure("HTTP server", serve_under_load, SERVER_BUDGET)
+    secure = measure("HTTPS server", serve_under_load_by_https, SERVER_BUDGET)
     print_table(reports)
-    print_served(served)
-    wrong = differences(reports) + wrong_answers(served)
+    print_served("An aiohttp application under load", plain)
+    print_served("The same by HTTPS", secure)
+    wrong = differences(reports) + wrong_answers(plain) + wrong_answers(secure)
     if wrong:
         print("\nResults DIFFER:", *wrong, sep="\n  ")
         return 1
-    runs = sum(map(len, reports.values()))
-    answers = sum(run["requests"] for runs in served.values() for run in runs)
+    program_runs = sum(map(len, reports.values()))
+    answers = sum(run["requests"] for served in (plain, secure) for runs in served.values() for run in runs)
     print(
-        f"\nResults are equal in all {len(reports['asyncio'][0])} sections of all {runs} runs of the program,"
+        f"\nResults are equal in all {len(reports['asyncio'][0])} sections of all {program_runs} runs of the program,"
     )
     print(f"and all {answers:,} answers of the servers are right.")
     return 0

@@ -1,14 +1,16 @@
 """Loads the server of demo_server.py and checks every answer.
 
-    python benchmarks/demo_load.py PORT
+    python benchmarks/demo_load.py PORT [AUTHORITY]
 
-Holds many connections, each with one request under way.  Prints {requests, seconds, processor_seconds, wrong}
-as JSON; the processor time is the server's.  No event loop is used here, so none is favoured.
+Holds many connections, each with one request under way: HTTP, or HTTPS if there is a PEM file with the authority
+that has issued the server's certificate.  Prints {requests, seconds, processor_seconds, wrong} as JSON; the processor
+time is the server's.  No event loop is used here, so none is favoured.
 """
 
 import json
 import selectors
 import socket
+import ssl
 import sys
 import time
 import urllib.request
@@ -33,8 +35,10 @@ def question(number):
 class Connection:
     """One connection; ask() sends a request, and answered() is for when there is something to read."""
 
-    def __init__(self, port):
+    def __init__(self, port, context):
         self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.received = b""
 
     def ask(self, request, answer):
@@ -43,7 +47,7 @@ class Connection:
 
     def answered(self):
         """Read. None while the answer is not whole, else whether it was right."""
-        data = self.socket.recv(65536)
+        data = self.socket.recv(65536)  # with TLS a record, which is shorter
         self.received += data
         if not data:
             raise ConnectionError("the server closed a connection")
@@ -58,13 +62,13 @@ def content_length(head):
     return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
 
 
-def load(port, requests):
+def load(port, context, requests):
     """Send that many requests, on all connections at once; the number of wrong answers."""
     questions = map(question, range(requests))
     wrong = 0
     with selectors.DefaultSelector() as selector:
         for _ in range(min(CONNECTIONS, requests)):
-            connection = Connection(port)
+            connection = Connection(port, context)
             connection.ask(*next(questions))
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         while selector.get_map():
@@ -85,20 +89,23 @@ def load(port, requests):
     return wrong
 
 
-def processor_time(port):
+def processor_time(port, context):
     """The seconds of processor time that the server has used so far."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/processor_time", timeout=TIMEOUT) as response:
+    scheme = "http" if context is None else "https"
+    url = f"{scheme}://127.0.0.1:{port}/processor_time"
+    with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as response:
         return json.load(response)
 
 
 def main():
-    port = int(sys.argv[1])
-    wrong = load(port, WARM_UP)
-    used = processor_time(port)
+    port, *authority = sys.argv[1:]
+    context = ssl.create_default_context(cafile=authority[0]) if authority else None
+    wrong = load(port, context, WARM_UP)
+    used = processor_time(port, context)
     begin = time.perf_counter()
-    wrong += load(port, REQUESTS)
+    wrong += load(port, context, REQUESTS)
     seconds = time.perf_counter() - begin
-    used = processor_time(port) - used
+    used = processor_time(port, context) - used
     report = {"requests": REQUESTS, "seconds": seconds, "processor_seconds": used, "wrong": wrong}
     json.dump(report, sys.stdout)
 

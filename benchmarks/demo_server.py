@@ -1,11 +1,13 @@
 """An ordinary aiohttp application, served on the loop that is named.  demo_load.py knows what it must answer.
 
-    python benchmarks/demo_server.py asyncio|fastloop
+    python benchmarks/demo_server.py asyncio|fastloop [CERTIFICATE]
 
-Prints the port that it serves on, and serves until its standard input ends.
+Prints the port that it serves on, and serves until its standard input ends: HTTP, or HTTPS with a certificate and its
+key, which are in one PEM file.
 """
 
 import asyncio
+import ssl
 import sys
 import time
 
@@ -26,7 +28,7 @@ async def processor_time(request):
     return web.json_response(time.process_time())
 
 
-async def main():
+async def main(certificate=None):
     app = web.Application()
     app.add_routes(
         [
@@ -37,7 +39,11 @@ async def main():
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
@@ -47,4 +53,4 @@ if __name__ == "__main__":
     from demo import FACTORIES
 
     with asyncio.Runner(loop_factory=FACTORIES[sys.argv[1]]) as runner:
-        runner.run(main())
+        runner.run(main(*sys.argv[2:]))
