@@ -230,7 +230,14 @@ static PyObject *
 SSLTransport_append_write_backlog(StreamObject *self, PyObject *data)
 {
     PyObject *bytes = fl_arg_bytes(data, FL_WRITE_TYPE_ERROR);
-    return bytes == NULL || fl_outbox_append(&self->outbox, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    if (PyBytes_GET_SIZE(bytes) > 0) {
+        return fl_outbox_append(&self->outbox, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    Py_DECREF(bytes);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef transport_methods[] = {
