@@ -15,6 +15,14 @@ def descriptors_come_back():
     assert net.open_fds() <= before
 
 
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """The path of the library made from shim.c."""
+    from faults import make_shim
+
+    return make_shim(tmp_path_factory.mktemp("shim"))
+
+
 @pytest.fixture(scope="module")
 def older_objects_rest():
     """gc.collect() is for what a test has made: looking at everything else takes longer than most tests."""

@@ -1,17 +1,12 @@
 """System calls that transfer less than asked, or fail for no reason: the stream stays whole."""
 
 import hashlib
-import os
 import random
-import shutil
 import signal
-import subprocess
-from pathlib import Path
 
 import pytest
+from faults import FAULTS, faulty_environment
 from net import Recorder, receive_all, run
-
-SHIM = Path(__file__).with_name("shim.c")
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -42,18 +37,6 @@ def test_tiny_send_buffer(loop, connect, kind, call):
 
 
 # With a library in between.
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory):
-    """The path of the library made from shim.c."""
-    compiler = os.environ.get("CC", "").split() or [shutil.which("cc") or shutil.which("gcc")]
-    if compiler[0] is None:
-        pytest.skip("there is no C compiler")
-    library = tmp_path_factory.mktemp("shim") / "shim.so"
-    command = [*compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    return library
 
 
 TRAFFIC = """
@@ -115,23 +98,13 @@ loop.close()
 assert Echo.lost == 6
 """
 
-FAULTS = {
-    "short": {"FAULT_SHORT": "3000"},
-    "again": {"FAULT_AGAIN": "3"},
-    "interrupted": {"FAULT_EINTR": "3"},
-    "all": {"FAULT_SHORT": "2000", "FAULT_AGAIN": "5", "FAULT_EINTR": "7"},
-    "bytes": {"FAULT_SHORT": "2", "FAULT_AGAIN": "11", "FAULT_EINTR": "13"},
-}
-
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_traffic_with_faults(run_script, shim, tmp_path, fault):
     size = 2_000 if fault == "bytes" else 300_000
     source = TRAFFIC.replace("PATH", repr(str(tmp_path / "socket"))).replace("SIZE", str(size))
-    preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(shim)]))
     log = tmp_path / "faults"
-    environment = {**os.environ, **FAULTS[fault], "LD_PRELOAD": preload, "FAULT_LOG": str(log)}
-    result = run_script(source, env=environment)
+    result = run_script(source, env=faulty_environment(shim, fault, log))
     assert (result.stderr, result.returncode) == ("", 0)
     assert result.stdout.split() == [hashlib.sha256(random.Random(2).randbytes(size)).hexdigest()] * 6
     assert int(log.read_text()) > 50
