@@ -152,9 +152,9 @@ stream_read_into_buffer(StreamObject *self)
         return fl_transport_fatal((TransportObject *)self,
                                   "Fatal error: protocol.get_buffer() call failed.");
     }
-    /* get_buffer() may have closed the transport */
-    ssize_t n = self->conn_lost ? -EAGAIN
-                                : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
+    /* get_buffer() may have closed the transport, or put a layer into it */
+    bool gone = self->conn_lost || self->layer != NULL;
+    ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (n <= 0) {
         return n == 0 ? stream_ops(self)->end_of_file(self)

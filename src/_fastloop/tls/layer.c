@@ -183,7 +183,7 @@ static int
 layer_tell_made(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->made || self->conn_lost) {
+    if (self->made) {
         return 0;
     }
     self->made = true;
@@ -226,6 +226,9 @@ layer_established(StreamObject *self)
     }
     if (layer_note_peercert(self) < 0) {
         fl_leaving_keep(&leaving);
+    }
+    if (self->conn_lost) { /* user's code in between has aborted it: whoever waits hears of that */
+        return fl_leaving_raise(leaving);
     }
     if (layer_tell_made(self) < 0) {
         fl_leaving_keep(&leaving);
