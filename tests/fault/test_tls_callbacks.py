@@ -10,7 +10,7 @@ from hostile import ROLES, WAYS, Facts, failure_of, reaction, shared_context
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lives import ACTIONS, CALLS, Failure, Life, check
-from net import BufferedRecorder, Recorder
+from net import BufferedRecorder, Recorder, run, run_until
 from tls import NAME, VERSIONS, RawPeer, client_context, context_for, server_context
 
 pytestmark = pytest.mark.usefixtures("older_objects_rest")
@@ -357,3 +357,32 @@ def test_action_in_a_message_callback(impl, meet, reported, version, server_side
     callback.meeting.run_until_lost()
     assert callback.meeting.protocol.names.count("connection_lost") == 1
     assert reported == []
+
+
+@each_version
+def test_sni_callback_closes_the_server(loop, reported, version):
+    """The connection that it was called for goes on, and the server waits for it."""
+    context = server_context(version)
+    protocols = []
+
+    def factory():
+        protocols.append(Recorder())
+        return protocols[-1]
+
+    server = run(loop, loop.create_server(factory, "127.0.0.1", 0, ssl=context))
+    context.sni_callback = lambda *args: server.close()
+    sock = socket.create_connection(server.sockets[0].getsockname())
+    sock.setblocking(False)
+    peer = RawPeer(loop, sock, shared_context(False, version), False, NAME)
+
+    async def main():
+        await peer.handshake()
+        await peer.write(b"data")
+        await peer.shutdown()
+        await server.wait_closed()
+
+    run(loop, main())
+    run_until(loop, lambda: protocols[0].lost)
+    peer.close()
+    context.sni_callback = None
+    assert protocols[0].received == b"data" and reported == []

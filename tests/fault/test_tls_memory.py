@@ -232,3 +232,80 @@ def test_allocations_that_fail(impl, environment):
         pytest.skip("this Python has no _testcapi")
     result = run_program(environment, "tls_nomemory.py")
     assert (result.stdout, result.stderr, result.returncode) == ("alive\n", "", 0)
+
+
+# -- left behind ----------------------------------------------------------------------------------------
+
+LEFT_BEHIND = """
+import gc, os, socket, sys, warnings
+from hostile import Meeting
+warnings.simplefilter("ignore", ResourceWarning)
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+def meet(loop, server_side, stage):
+    meeting = Meeting(loop, server_side, "start_tls" if stage == "upgrading" else "connect")
+    meeting.turn()
+    if stage in ("shaking hands", "upgrading"):
+        for _ in range(3):
+            meeting.turn()
+        return meeting
+    transport = meeting.shake_hands()
+    if stage == "writing":
+        transport.write(bytes(10_000_000))
+    if stage == "paused":
+        transport.pause_reading()
+        meeting.run(meeting.peer.write(b"unread"))
+    if stage == "closing":
+        transport.write(bytes(10_000_000))
+        transport.close()
+    return meeting
+
+before = descriptors()
+loop = new_event_loop()
+loop.set_exception_handler(lambda loop, context: None)
+meetings = [
+    meet(loop, server_side, stage)
+    for server_side in (True, False)
+    for stage in ("shaking hands", "upgrading", "idle", "writing", "paused", "closing")
+]
+END
+print("alive", flush=True)
+"""
+
+CLOSE_THE_LOOP = """
+for meeting in meetings:
+    meeting.making.cancel()
+    meeting.peer.close()
+loop.run_until_complete(asyncio.sleep(0.01))
+loop.close()
+transports = [meeting.protocol.transport for meeting in meetings if meeting.protocol.transport]
+for transport in transports:
+    for call in (transport.close, transport.abort, transport.resume_reading, lambda: transport.write(b"late")):
+        try:
+            call()
+        except RuntimeError:
+            pass
+del transports, transport, meeting, meetings, loop, call
+gc.collect()
+assert descriptors() == before, (descriptors(), before)
+"""
+DROP_ALL = """
+loop.close()
+del meetings, loop
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize(
+    "end", [CLOSE_THE_LOOP, DROP_ALL, ""], ids=["loop closed", "dropped", "interpreter ends"]
+)
+def test_left_behind(impl, environment, run_script, end):
+    """A loop closed, or a process ended, in the middle of every stage."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio complains of much, and keeps some of it")
+    result = run_script(PRELUDE + LEFT_BEHIND.replace("END", end), env=environment)
+    assert (result.stdout, result.returncode) == ("alive\n", 0)
+    errors = [line for line in result.stderr.splitlines() if "destroyed" not in line and "task:" not in line]
+    assert errors == [] or end == DROP_ALL  # tasks that find their loop closed say so
