@@ -156,9 +156,12 @@ stream_read_into_buffer(StreamObject *self)
     bool gone = self->conn_lost || self->layer != NULL;
     ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (n <= 0) {
-        return n == 0 ? stream_ops(self)->end_of_file(self)
-                      : (stream_retry(n), stream_read_failed(self));
+    if (n < 0) {
+        stream_retry(n);
+        return stream_read_failed(self);
+    }
+    if (n == 0) { /* whose end it is a layer will see, if releasing the buffer has put one in */
+        return self->layer != NULL ? 0 : stream_ops(self)->end_of_file(self);
     }
     return fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
                             "Fatal error: protocol.buffer_updated() call failed.");

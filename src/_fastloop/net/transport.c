@@ -377,14 +377,18 @@ fl_transport_fatal(TransportObject *self, const char *message)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    PyObject *leaving = NULL;
     int rc = transport_error_is_quiet(self, exc)
                  ? log_quietly(self, message, exc)
                  : report_exception(self, PyUnicode_FromString(message), exc);
-    if (rc == 0) {
-        rc = fl_transport_force_close(self, exc);
+    if (rc < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (fl_transport_force_close(self, exc) < 0) {
+        fl_leaving_keep(&leaving);
     }
     Py_DECREF(exc);
-    return rc;
+    return fl_leaving_raise(leaving);
 }
 
 /* Close the socket or pipe object, or the descriptor that none was made for. */
