@@ -147,6 +147,19 @@ def test_interrupted_in_data_received(impl, loop, tls):
     connection.run_until(lambda: len(protocol.received) == 8 * 16_000)
 
 
+def test_interrupted_in_the_exception_handler(loop, tls):
+    """The error that was to be reported ends the connection all the same."""
+    protocol = Recorder(data_received=lambda data: 1 / 0)
+    connection = tls.connect(protocol, server_side=True)
+    loop.set_exception_handler(interrupt)
+    connection.peer.sock.send(connection.peer.encrypt(b"data"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.set_exception_handler(lambda loop, context: None)
+    connection.run_until_lost()
+    assert isinstance(protocol.reason, ZeroDivisionError)
+
+
 # start_tls() that begins in a callback.
 
 
@@ -196,6 +209,30 @@ def test_started_in_get_buffer(impl, loop, tls, arrives):
     run(loop, peer.write(b"data"))
     run_until(loop, lambda: protocol.received)
     assert protocol.received == b"data"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="classes can be buffers since Python 3.12")
+def test_started_while_a_buffer_is_released(impl, loop, tls):
+    """The end of the stream, which was received for the plain transport, ends the handshake.  Once it was a crash."""
+    skip_asyncio(impl, "asyncio never releases the buffer by itself")
+    protocol = BufferedRecorder()
+    transport, protocol, right = tls.plain(protocol)
+    starting = tls.start(transport, protocol, server_side=True)
+    waiters = []
+
+    class Buffer:
+        def __buffer__(self, flags):
+            return memoryview(bytearray(100))
+
+        def __release_buffer__(self, view):
+            if not waiters:
+                waiters.append(starting.send(None))
+
+    protocol.get_buffer = lambda sizehint: Buffer()
+    right.shutdown(socket.SHUT_WR)
+    run_until(loop, lambda: waiters and waiters[0].done())
+    with pytest.raises(ConnectionResetError):
+        starting.send(None)
 
 
 # set_protocol() in get_buffer().
