@@ -353,7 +353,7 @@ log_quietly(TransportObject *self, const char *message, PyObject *exc)
     Py_XDECREF(args);
     Py_XDECREF(debug);
     Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return done == NULL ? fl_transport_report(self, "Exception in logging") : 0;
 }
 
 /* Whether the error is a matter between the two ends, of which the exception handler hears nothing. */
@@ -487,9 +487,12 @@ fl_transport_lose(TransportObject *self)
     }
     const fl_transport_ops *ops = fl_transport_ops_of(self);
     ops->discard(self);
-    bool kept =
-        fl_transport_keep_names(self) == 0 && (ops->lost == NULL || ops->lost(self, exc) == 0);
-    if (!kept && fl_transport_report(self, "Exception in closing a transport") < 0) {
+    if (fl_transport_keep_names(self) < 0 &&
+        fl_transport_report(self, "Exception in closing a transport") < 0) {
+        fl_leaving_keep(&leaving);
+    }
+    if (ops->lost != NULL && ops->lost(self, exc) < 0 &&
+        fl_transport_report(self, "Exception in closing a transport") < 0) {
         fl_leaving_keep(&leaving);
     }
     Py_XDECREF(exc);

@@ -68,10 +68,11 @@ layer_set_timer(StreamObject *self, double seconds)
     if (callback == NULL) {
         return -1;
     }
-    layer->timer =
+    PyObject *timer =
         PyObject_CallMethod((PyObject *)self->loop, "call_later", "dO", seconds, callback);
     Py_DECREF(callback);
-    return layer->timer == NULL ? -1 : 0;
+    Py_XSETREF(layer->timer, timer);
+    return timer == NULL ? -1 : 0;
 }
 
 /* -- the handshake --------------------------------------------------------------------------------- */

@@ -30,17 +30,27 @@ layer_ops(StreamObject *self)
 
 /* -- plaintext out of the engine --------------------------------------------------------------------- */
 
+/* Nothing is lent to the engine any more.  The raised exception stays.  0, or -1 with an exception. */
+static int
+layer_unlend(TLSLayerObject *layer)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    if (fl_tls_unlend(layer->engine) < 0) {
+        Py_XDECREF(raised);
+        return -1;
+    }
+    PyErr_SetRaisedException(raised);
+    return 0;
+}
+
 /* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
 static Py_ssize_t
 layer_read(TLSLayerObject *layer, char *buffer, size_t size)
 {
     Py_ssize_t n = fl_tls_read(layer->engine, buffer, size);
-    PyObject *raised = PyErr_GetRaisedException();
-    if (fl_tls_unlend(layer->engine) < 0) {
-        Py_XDECREF(raised);
+    if (layer_unlend(layer) < 0) {
         return FL_TLS_FAILED;
     }
-    PyErr_SetRaisedException(raised);
     layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
     return n;
 }
@@ -250,7 +260,12 @@ layer_read_bytes(StreamObject *self, Py_ssize_t *n)
     size_t size = layer->received < PLAIN_MIN ? PLAIN_MIN : layer->received;
     size = size < PLAIN_MAX ? size : PLAIN_MAX;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    *n = bytes == NULL ? FL_TLS_FAILED : layer_read(layer, PyBytes_AS_STRING(bytes), size);
+    if (bytes == NULL) {
+        *n = FL_TLS_FAILED;
+        layer_unlend(layer);
+        return NULL;
+    }
+    *n = layer_read(layer, PyBytes_AS_STRING(bytes), size);
     if (*n <= 0) {
         Py_CLEAR(bytes);
     }
@@ -299,6 +314,9 @@ layer_deliver_into(StreamObject *self, Py_buffer *view)
     PyBuffer_Release(view);
     if (n <= 0) {
         return layer_no_data(self, n);
+    }
+    if (self->conn_lost || fl_tls_layer(self)->told_eof) {
+        return 0; /* releasing the buffer has closed the transport */
     }
     fl_tls_cork(self);
     return fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);

@@ -89,7 +89,8 @@ layer_take_outbox(TLSLayerObject *self, fl_outbox *outbox)
 static int
 layer_check_transport(TLSLayerObject *self, PyObject *transport)
 {
-    if (!Py_IS_TYPE(transport, self->engine->state->StreamTransport_type)) {
+    if (!Py_IS_TYPE(transport, self->engine->state->StreamTransport_type) ||
+        ((StreamObject *)transport)->layer != NULL) {
         PyErr_Format(PyExc_TypeError, "a plain StreamTransport is required, got %R", transport);
         return -1;
     }
