@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 
 import net
 import pytest
+
+# A shell that starts the tests in the background has them ignore SIGINT, and then nothing could interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
