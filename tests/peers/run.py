@@ -37,7 +37,8 @@ def fetched_source(suite):
     requirement = pinned.split()[0]
     source = CACHE / "sources" / requirement.replace("==", "-")
     if not source.exists():
-        with tempfile.TemporaryDirectory() as folder:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
             requirements = pathlib.Path(folder, "sdist.txt")
             requirements.write_text(pinned)
             download = ["download", "-qq", "--no-deps", "--require-hashes", "--no-binary", suite]
@@ -45,8 +46,12 @@ def fetched_source(suite):
             (archive,) = pathlib.Path(folder).glob("*.tar.gz")
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
-            source.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(pathlib.Path(folder, archive.name.removesuffix(".tar.gz")), source)
+            try:
+                pathlib.Path(folder, archive.name.removesuffix(".tar.gz")).rename(source)
+            except OSError:
+                if not source.exists():
+                    raise
+                # Another run, beside this one, has been faster.
     return source
 
 
