@@ -37,8 +37,7 @@ def fetched_source(suite):
     requirement = pinned.split()[0]
     source = CACHE / "sources" / requirement.replace("==", "-")
     if not source.exists():
-        source.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             requirements = pathlib.Path(folder, "sdist.txt")
             requirements.write_text(pinned)
             download = ["download", "-qq", "--no-deps", "--require-hashes", "--no-binary", suite]
@@ -46,12 +45,8 @@ def fetched_source(suite):
             (archive,) = pathlib.Path(folder).glob("*.tar.gz")
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
-            try:
-                pathlib.Path(folder, archive.name.removesuffix(".tar.gz")).rename(source)
-            except OSError:
-                if not source.exists():
-                    raise
-                # Another run, beside this one, has been faster.
+            source.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(pathlib.Path(folder, archive.name.removesuffix(".tar.gz")), source)
     return source
 
 
