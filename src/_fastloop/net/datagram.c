@@ -10,17 +10,6 @@
 
 /* -- calling the protocol -------------------------------------------------------------------------- */
 
-/* Report the callback's exception, if it has raised one.  0, or -1 that has to leave. */
-static int
-datagram_called(DatagramObject *self, PyObject *name, PyObject *result)
-{
-    if (result == NULL) {
-        return fl_transport_report_callback((TransportObject *)self, name);
-    }
-    Py_DECREF(result);
-    return 0;
-}
-
 /* protocol.error_received() with the raised exception. */
 static int
 datagram_tell_error(DatagramObject *self)
@@ -29,7 +18,7 @@ datagram_tell_error(DatagramObject *self)
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
     Py_DECREF(exc);
-    return datagram_called(self, name, result);
+    return fl_transport_called((TransportObject *)self, name, result);
 }
 
 /* The same for a system call that has failed. */
@@ -57,7 +46,7 @@ datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
     PyObject *result = fl_transport_call_two((TransportObject *)self, name, data, address);
     Py_DECREF(data);
     Py_DECREF(address);
-    return datagram_called(self, name, result);
+    return fl_transport_called((TransportObject *)self, name, result);
 }
 
 /* Keep a datagram for later; both are taken.  0 or -1. */
@@ -110,14 +99,10 @@ datagram_deliver_kept(DatagramObject *self)
         PyObject *pair = PyList_GET_ITEM(kept, i);
         PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
         PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
-        if (datagram_dispose(self, data, address, leaving != NULL) < 0) {
-            fl_leaving_keep(&leaving);
-        }
+        fl_leaving_step(&leaving, datagram_dispose(self, data, address, leaving != NULL));
     }
     Py_XDECREF(kept);
-    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_datagram_deliver_soon((TransportObject *)self));
     return fl_leaving_raise(leaving);
 }
 
@@ -251,21 +236,18 @@ fl_datagram_read(DatagramObject *self)
     int n = scratch == NULL ? -ENOMEM : batch_receive(self, &batch, scratch);
     if (n < 0) {
         PyErr_Clear();
-        return n == -EAGAIN || n == -EINTR ? 0 : datagram_error(self, n);
+        return fl_try_later(n) ? 0 : datagram_error(self, n);
     }
     int made = batch_objects(self, &batch, n, data, addresses);
     PyObject *leaving = NULL;
-    if (made < n && fl_transport_report((TransportObject *)self, "Datagrams were lost") < 0) {
-        fl_leaving_keep(&leaving);
+    if (made < n) {
+        fl_leaving_step(&leaving,
+                        fl_transport_report((TransportObject *)self, "Datagrams were lost"));
     }
     for (int i = 0; i < made; i++) {
-        if (datagram_dispose(self, data[i], addresses[i], leaving != NULL) < 0) {
-            fl_leaving_keep(&leaving);
-        }
+        fl_leaving_step(&leaving, datagram_dispose(self, data[i], addresses[i], leaving != NULL));
     }
-    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_datagram_deliver_soon((TransportObject *)self));
     return fl_leaving_raise(leaving);
 }
 
@@ -401,7 +383,7 @@ queue_advance(DatagramObject *self)
         return sent;
     }
     int sent = queue_send_batch(self);
-    if (sent == -EAGAIN || sent == -EINTR) {
+    if (fl_try_later(sent)) {
         return 0;
     }
     for (int i = 0; i < (sent < 0 ? 1 : sent); i++) {

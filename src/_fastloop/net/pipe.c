@@ -43,13 +43,10 @@ read_pipe_end_of_file(StreamObject *self)
     fl_io_forget(self->loop, &self->io);
     PyObject *result = fl_transport_call(transport, name, NULL);
     PyObject *leaving = NULL;
-    if (result == NULL && fl_transport_report_callback(transport, name) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    Py_XDECREF(result);
-    if (!self->conn_lost && fl_transport_schedule_lost(transport, NULL) < 0 &&
-        fl_transport_report(transport, "Exception in closing a transport") < 0) {
-        fl_leaving_keep(&leaving);
+    fl_leaving_step(&leaving, fl_transport_called(transport, name, result));
+    if (!self->conn_lost) {
+        int scheduled = fl_transport_schedule_lost(transport, NULL);
+        fl_leaving_step(&leaving, fl_transport_closing(transport, scheduled));
     }
     return fl_leaving_raise(leaving);
 }
@@ -63,15 +60,12 @@ read_pipe_ready(fl_io *io, unsigned Py_UNUSED(ready))
 static const fl_stream_ops read_pipe_ops = {
     .base =
         {
-            .io = {.ready = read_pipe_ready, .flush = fl_stream_flush_io},
+            .io = {.ready = read_pipe_ready},
             .read_error = "Fatal read error on pipe transport",
-            .write_error = "Fatal write error on pipe transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .unsent = fl_stream_unsent,
-            .spill = fl_stream_spill,
             .discard = fl_stream_discard,
             .hurry = fl_stream_hurry,
-            .lost = fl_stream_lost,
         },
     .receive = pipe_receive,
     .end_of_file = read_pipe_end_of_file,
@@ -95,7 +89,7 @@ write_pipe_hung_up(StreamObject *self)
     }
     int rc = fl_transport_force_close(transport, exc);
     Py_XDECREF(exc);
-    return rc < 0 ? fl_transport_report(transport, "Exception in closing a transport") : 0;
+    return fl_transport_closing(transport, rc);
 }
 
 static int
@@ -389,11 +383,11 @@ PyDoc_STRVAR(WritePipeTransport_doc,
              "The transport of a pipe's writing end, a file object which it owns from now on.\n\n"
              "Raises ValueError for what is no pipe, socket or character device.");
 
-#define PIPE_SLOTS(name)                                                                  \
+#define PIPE_SLOTS(name)                                                                           \
     {Py_tp_doc, (void *)name##_doc}, {Py_tp_new, name##_new},                                      \
-        {Py_tp_init, fl_transport_init_nothing}, {Py_tp_dealloc, fl_stream_dealloc},                    \
+        {Py_tp_init, fl_transport_init_nothing}, {Py_tp_dealloc, fl_stream_dealloc},               \
         {Py_tp_finalize, fl_transport_finalize}, {Py_tp_traverse, fl_stream_traverse},             \
-        {Py_tp_clear, fl_stream_clear}, {Py_tp_repr, Pipe_repr},         \
+        {Py_tp_clear, fl_stream_clear}, {Py_tp_repr, Pipe_repr},                                   \
         {Py_tp_getset, pipe_getset}, {Py_tp_members, pipe_members},                                \
     {                                                                                              \
         0, NULL                                                                                    \

@@ -33,7 +33,7 @@ method_outcome(PyObject *value, PyObject **result)
 static int
 errno_outcome(int error)
 {
-    return error == EAGAIN || error == EINTR ? 0 : fl_raise_errno(-error);
+    return fl_try_later(-error) ? 0 : fl_raise_errno(-error);
 }
 
 /* -- receiving ------------------------------------------------------------------------------------- */

@@ -29,11 +29,11 @@ stream_ops(StreamObject *self)
 
 /* -- reading --------------------------------------------------------------------------------------- */
 
-/* A failed system call: 0 when it is to be tried again later, else -1 with OSError. */
+/* A failed system call: 0 when it is to be made again later, else -1 with OSError. */
 static int
 stream_retry(ssize_t err)
 {
-    return err == -EAGAIN || err == -EINTR ? 0 : fl_raise_errno((int)err);
+    return fl_try_later(err) ? 0 : fl_raise_errno((int)err);
 }
 
 /* Straight into the object that the protocol gets, for transports that carry much. */
@@ -107,8 +107,8 @@ stream_read_data(StreamObject *self)
     }
     PyObject *result = fl_transport_call((TransportObject *)self, name, data);
     Py_DECREF(data);
-    if (result == NULL && stream_ops(self)->survives) {
-        return fl_transport_report_callback((TransportObject *)self, name);
+    if (stream_ops(self)->survives) {
+        return fl_transport_called((TransportObject *)self, name, result);
     }
     return fl_stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
 }
@@ -165,6 +165,16 @@ stream_read_into_buffer(StreamObject *self)
     }
     return fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
                             "Fatal error: protocol.buffer_updated() call failed.");
+}
+
+int
+fl_stream_call_eof_received(StreamObject *self)
+{
+    PyObject *result =
+        fl_transport_call((TransportObject *)self, self->loop->state->str_eof_received, NULL);
+    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    return keep_open;
 }
 
 int
@@ -248,9 +258,7 @@ stream_send_failed(StreamObject *self)
     self->draining = false;
     if (leaves) { /* nobody knows how much was encrypted: the connection cannot go on */
         PyObject *leaving = exc;
-        if (fl_transport_force_close(transport, NULL) < 0) {
-            fl_leaving_keep(&leaving);
-        }
+        fl_leaving_step(&leaving, fl_transport_force_close(transport, NULL));
         return fl_leaving_raise(leaving);
     }
     PyErr_SetRaisedException(Py_NewRef(exc));
@@ -299,8 +307,8 @@ stream_sent(StreamObject *self)
     }
     self->flushing = nested;
     bool drained = !nested && stream_ops(self)->base.unsent(transport) == 0 && !self->conn_lost;
-    if (drained && stream_ops(self)->drained(self) < 0) {
-        fl_leaving_keep(&leaving);
+    if (drained) {
+        fl_leaving_step(&leaving, stream_ops(self)->drained(self));
     }
     return fl_leaving_raise(leaving);
 }

@@ -20,14 +20,16 @@ typedef struct {
 typedef struct {
     fl_transport_ops base;
     const char *vain_write; /* the warning when a lost connection is written to again and again */
-    ssize_t (*receive)(int fd, void *buffer, size_t size); /* bytes, or -errno */
-    ssize_t (*send)(int fd, const struct iovec *pieces, int n);
-    int (*transmit)(
-        StreamObject *self); /* send until the kernel takes no more: then 1, else 0; or -1 with an exception */
-    int (*drained)(
-        StreamObject *self); /* all is sent: do what has waited for that.  0 or -1 that has to leave */
-    int (*end_of_file)(StreamObject *self); /* the peer sends no more.  0 or -1 that has to leave */
     bool survives; /* an exception of data_received() is reported and does not end the connection */
+    /* One system call: bytes, or -errno.  NULL where there is no such direction, or a layer sees to it. */
+    ssize_t (*receive)(int fd, void *buffer, size_t size);
+    ssize_t (*send)(int fd, const struct iovec *pieces, int n);
+    /* The peer sends no more.  0, or -1 that has to leave. */
+    int (*end_of_file)(StreamObject *self);
+    /* Send until the kernel takes no more: then 1, else 0; or -1 with an exception. */
+    int (*transmit)(StreamObject *self);
+    /* All is sent: do what has waited for that.  0, or -1 that has to leave. */
+    int (*drained)(StreamObject *self);
 } fl_stream_ops;
 
 /* The descriptor is readable: hand one read's bytes to the protocol.  0, or -1 that has to leave. */
@@ -38,6 +40,9 @@ int fl_stream_get_buffer(StreamObject *self, Py_buffer *view);
 
 /* protocol.buffer_updated(n): the result, or NULL with an exception. */
 PyObject *fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n);
+
+/* protocol.eof_received(): whether it wants to go on sending, or -1 with an exception. */
+int fl_stream_call_eof_received(StreamObject *self);
 
 /* A callback has returned `result`, which is taken; NULL: the raised exception ends the connection, and `message`
    describes it.  0, or -1 that has to leave. */

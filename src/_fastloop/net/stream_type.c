@@ -42,16 +42,12 @@ socket_end_of_file(StreamObject *self)
     if (fl_transport_log(transport, "debug", "%r received EOF") < 0) {
         return -1;
     }
-    PyObject *result = fl_transport_call(transport, self->loop->state->str_eof_received, NULL);
-    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
-    Py_XDECREF(result);
+    int keep_open = fl_stream_call_eof_received(self);
     if (keep_open < 0) {
         return fl_transport_fatal(transport, "Fatal error: protocol.eof_received() call failed.");
     }
     if (keep_open == 0) {
-        return fl_transport_close(transport) < 0
-                   ? fl_transport_report(transport, "Exception in closing a transport")
-                   : 0;
+        return fl_transport_closing(transport, fl_transport_close(transport));
     }
     self->reading = false;
     return fl_transport_rearm(transport);

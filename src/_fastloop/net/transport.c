@@ -93,8 +93,12 @@ fl_transport_log(TransportObject *self, const char *level, const char *format)
 }
 
 int
-fl_transport_report_callback(TransportObject *self, PyObject *name)
+fl_transport_called(TransportObject *self, PyObject *name, PyObject *result)
 {
+    if (result != NULL) {
+        Py_DECREF(result);
+        return 0;
+    }
     if (fl_exception_must_leave()) {
         return -1;
     }
@@ -108,6 +112,14 @@ fl_transport_report_callback(TransportObject *self, PyObject *name)
 
 /* -- beginning ------------------------------------------------------------------------------------- */
 
+void
+fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops)
+{
+    self->io.ops = &ops->io;
+    self->high_water = ops->high_water;
+    self->low_water = ops->high_water / 4;
+}
+
 int
 fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
                   PyObject *protocol)
@@ -117,12 +129,10 @@ fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_op
         return -1;
     }
     self->loop = (LoopObject *)Py_NewRef(loop);
-    self->io.ops = &ops->io;
     self->io.object = (PyObject *)self;
     self->io.fd = self->number = fd;
     self->protocol = Py_NewRef(protocol);
-    self->high_water = ops->high_water;
-    self->low_water = ops->high_water / 4;
+    fl_transport_set_ops(self, ops);
     self->reading = true;
     return 0;
 }
@@ -207,18 +217,13 @@ fl_transport_make(TransportObject *self)
     self->begun = true;
     PyObject *result = fl_transport_call(self, name, (PyObject *)self);
     PyObject *leaving = NULL;
-    if (result == NULL && fl_transport_report_callback(self, name) < 0) {
-        fl_leaving_keep(&leaving); /* the rest is to be done all the same */
-    }
-    Py_XDECREF(result);
+    fl_leaving_step(&leaving, fl_transport_called(self, name, result));
     self->made = true;
-    if (fl_transport_rearm(self) < 0 &&
-        fl_transport_fatal(self, "Fatal error: cannot watch the descriptor") < 0) {
-        fl_leaving_keep(&leaving);
+    if (fl_transport_rearm(self) < 0) {
+        fl_leaving_step(&leaving,
+                        fl_transport_fatal(self, "Fatal error: cannot watch the descriptor"));
     }
-    if (fl_transport_complete_waiter(self, &self->waiter, NULL) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_transport_complete_waiter(self, &self->waiter, NULL));
     return fl_leaving_raise(leaving);
 }
 
@@ -294,6 +299,12 @@ fl_transport_schedule_lost(TransportObject *self, PyObject *exc)
 }
 
 int
+fl_transport_closing(TransportObject *self, int rc)
+{
+    return rc < 0 ? fl_transport_report(self, "Exception in closing a transport") : 0;
+}
+
+int
 fl_transport_close(TransportObject *self)
 {
     if (self->io.closing) {
@@ -327,14 +338,14 @@ fl_transport_force_close(TransportObject *self, PyObject *exc)
     const fl_transport_ops *ops = fl_transport_ops_of(self);
     PyObject *leaving = NULL;
     self->io.closing = true;
-    if (ops->spill != NULL && ops->spill(self) < 0) {
-        fl_leaving_keep(&leaving);
+    if (ops->spill != NULL) {
+        fl_leaving_step(&leaving, ops->spill(self));
     }
     ops->discard(self);
     self->draining = self->negotiating = false;
     fl_io_forget(self->loop, &self->io);
-    if (!self->conn_lost && fl_transport_schedule_lost(self, exc) < 0) {
-        fl_leaving_keep(&leaving);
+    if (!self->conn_lost) {
+        fl_leaving_step(&leaving, fl_transport_schedule_lost(self, exc));
     }
     return fl_leaving_raise(leaving);
 }
@@ -381,12 +392,8 @@ fl_transport_fatal(TransportObject *self, const char *message)
     int rc = transport_error_is_quiet(self, exc)
                  ? log_quietly(self, message, exc)
                  : report_exception(self, PyUnicode_FromString(message), exc);
-    if (rc < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (fl_transport_force_close(self, exc) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, rc);
+    fl_leaving_step(&leaving, fl_transport_force_close(self, exc));
     Py_DECREF(exc);
     return fl_leaving_raise(leaving);
 }
@@ -413,28 +420,30 @@ transport_close_file(TransportObject *self)
     return fd >= 0 && close(fd) < 0 && errno != EINTR ? fl_raise_errno(-errno) : 0;
 }
 
+static int
+transport_leave_server(TransportObject *self)
+{
+    ServerObject *server = self->server;
+    if (server == NULL) {
+        return 0;
+    }
+    self->server = NULL;
+    int rc = fl_server_detach(server, &self->server_link);
+    Py_DECREF(server);
+    return rc < 0 ? fl_transport_report(self, "Exception in closing a server") : 0;
+}
+
 /* Leave the server and let go of everything that belonged to the connection. */
 static int
 transport_release(TransportObject *self)
 {
     PyObject *leaving = NULL;
-    if (self->io.lent && fl_watch_wake(self->loop, self->io.fd, FL_WRITING) < 0 &&
-        fl_transport_report(self, "Exception in closing a transport") < 0) {
-        fl_leaving_keep(&leaving);
+    if (self->io.lent) {
+        int woken = fl_watch_wake(self->loop, self->io.fd, FL_WRITING);
+        fl_leaving_step(&leaving, fl_transport_closing(self, woken));
     }
-    if (transport_close_file(self) < 0 &&
-        fl_transport_report(self, "Exception in closing a transport") < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    ServerObject *server = self->server;
-    self->server = NULL;
-    if (server != NULL) {
-        if (fl_server_detach(server, &self->server_link) < 0 &&
-            fl_transport_report(self, "Exception in closing a server") < 0) {
-            fl_leaving_keep(&leaving);
-        }
-        Py_DECREF(server);
-    }
+    fl_leaving_step(&leaving, fl_transport_closing(self, transport_close_file(self)));
+    fl_leaving_step(&leaving, transport_leave_server(self));
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->context);
     return fl_leaving_raise(leaving);
@@ -449,11 +458,7 @@ transport_tell_lost(TransportObject *self, PyObject *exc)
         return 0;
     }
     PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
-    if (result == NULL) {
-        return fl_transport_report_callback(self, name);
-    }
-    Py_DECREF(result);
-    return 0;
+    return fl_transport_called(self, name, result);
 }
 
 int
@@ -479,26 +484,16 @@ fl_transport_lose(TransportObject *self)
     PyObject *leaving = NULL;
     self->lost_exc = NULL;
     self->lost = true;
-    if (transport_tell_lost(self, exc) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (fl_transport_fail_waiter(self, &self->waiter, exc) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, transport_tell_lost(self, exc));
+    fl_leaving_step(&leaving, fl_transport_fail_waiter(self, &self->waiter, exc));
     const fl_transport_ops *ops = fl_transport_ops_of(self);
     ops->discard(self);
-    if (fl_transport_keep_names(self) < 0 &&
-        fl_transport_report(self, "Exception in closing a transport") < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (ops->lost != NULL && ops->lost(self, exc) < 0 &&
-        fl_transport_report(self, "Exception in closing a transport") < 0) {
-        fl_leaving_keep(&leaving);
+    fl_leaving_step(&leaving, fl_transport_closing(self, fl_transport_keep_names(self)));
+    if (ops->lost != NULL) {
+        fl_leaving_step(&leaving, fl_transport_closing(self, ops->lost(self, exc)));
     }
     Py_XDECREF(exc);
-    if (transport_release(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, transport_release(self));
     return fl_leaving_raise(leaving);
 }
 

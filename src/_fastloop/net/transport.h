@@ -16,23 +16,30 @@ typedef struct {
     size_t high_water;                    /* bytes: the high watermark unless another is set */
     bool socket;                          /* it is one: get_extra_info() knows its names */
     bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
-    size_t (*unsent)(TransportObject *self); /* bytes accepted and not yet given to the kernel */
-    int (*spill)(
-        TransportObject *self); /* abort: send what is corked, or NULL.  0, or -1 that has to leave */
-    void (*discard)(TransportObject *self); /* drop them */
-    int (*hurry)(TransportObject *self);    /* try to send what is corked now.  0 or -1 */
-    int (*adopt)(TransportObject *self,
-                 PyObject *protocol);    /* it becomes the protocol, or NULL.  0 or -1 */
-    int (*begin)(TransportObject *self); /* its first turn, instead of fl_transport_make(), or NULL */
-    int (*leave)(
-        TransportObject *self); /* close(): take leave of the peer before the end, or NULL.  0 or -1 */
-    int (*resumed)(TransportObject *self); /* resume_reading() was called, or NULL.  0 or -1 */
-    int (*lost)(TransportObject *self,
-                PyObject *exc); /* connection_lost(exc or None) has been called, or NULL.  0 or -1 */
-    PyObject *(*info)(TransportObject *self,
-                      PyObject *key); /* what else get_extra_info() knows, or NULL: a new
-                                                     reference, or NULL with or without an exception */
-    const char *const *infos;         /* … and its names, up to NULL; or NULL */
+
+    /* Bytes accepted and not yet given to the kernel; drop them; try to send what is corked now (0 or -1). */
+    size_t (*unsent)(TransportObject *self);
+    void (*discard)(TransportObject *self);
+    int (*hurry)(TransportObject *self);
+
+    /* -- what some do not have: NULL.  0 or -1 -- */
+
+    /* abort(): send what is corked.  -1 has to leave run_forever(). */
+    int (*spill)(TransportObject *self);
+    /* This one becomes the protocol. */
+    int (*adopt)(TransportObject *self, PyObject *protocol);
+    /* The first turn, instead of fl_transport_make(). */
+    int (*begin)(TransportObject *self);
+    /* close(): take leave of the peer before the end. */
+    int (*leave)(TransportObject *self);
+    /* resume_reading() was called. */
+    int (*resumed)(TransportObject *self);
+    /* connection_lost(exc or None) has been called. */
+    int (*lost)(TransportObject *self, PyObject *exc);
+    /* What else get_extra_info() knows: a new reference, or NULL with or without an exception … */
+    PyObject *(*info)(TransportObject *self, PyObject *key);
+    /* … and its names, up to NULL. */
+    const char *const *infos;
 } fl_transport_ops;
 
 /* What every transport begins with. */
@@ -82,6 +89,9 @@ fl_transport_ops_of(const TransportObject *self)
 
 /* -- life ------------------------------------------------------------------------------------------ */
 
+/* What it does and how much it buffers is as `ops` says from now on. */
+void fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops);
+
 /* Fill the common fields of an object that is all zero; `fd` stays the caller's on failure.  0 or -1. */
 int fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
                       PyObject *protocol);
@@ -113,6 +123,9 @@ int fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject 
 int fl_transport_close(TransportObject *self);
 int fl_transport_force_close(TransportObject *self, PyObject *exc);
 int fl_transport_fatal(TransportObject *self, const char *message);
+
+/* The outcome rc of a step that ends a connection: an exception is reported.  0, or -1 with one that has to leave. */
+int fl_transport_closing(TransportObject *self, int rc);
 
 /* Have connection_lost(exc) called in the next turn; exc may be NULL.  0 or -1. */
 int fl_transport_schedule_lost(TransportObject *self, PyObject *exc);
@@ -154,8 +167,9 @@ int fl_transport_report(TransportObject *self, const char *message);
 /* In debug mode: logger.level(format, self), errors of which are reported.  0, or -1 with one that has to leave. */
 int fl_transport_log(TransportObject *self, const char *level, const char *format);
 
-/* The raised exception is reported as one of the callback protocol.name, as a Handle would. */
-int fl_transport_report_callback(TransportObject *self, PyObject *name);
+/* protocol.name() has returned `result`, which is taken; NULL: the raised exception is reported, as a Handle reports one
+   of its callback.  0, or -1 with one that has to leave. */
+int fl_transport_called(TransportObject *self, PyObject *name, PyObject *result);
 
 /* -- flow control ---------------------------------------------------------------------------------- */
 

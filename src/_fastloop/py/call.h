@@ -4,8 +4,17 @@
 
 #include "state.h"
 
+#include <errno.h>
+
 /* Raise the OSError (or its subclass) for a negative errno, -ENOMEM as MemoryError.  Always returns -1. */
 int fl_raise_errno(int err);
+
+/* A system call that has failed with this negative errno is to be made again later. */
+static inline bool
+fl_try_later(ssize_t err)
+{
+    return err == -EAGAIN || err == -EINTR;
+}
 
 /* The raised exception is one that must never be kept from its way out of run_forever():
    SystemExit or KeyboardInterrupt. */
@@ -17,6 +26,15 @@ static inline void
 fl_leaving_keep(PyObject **leaving)
 {
     Py_XSETREF(*leaving, PyErr_GetRaisedException());
+}
+
+/* The same for a step whose outcome is rc: -1 with such an exception, or 0. */
+static inline void
+fl_leaving_step(PyObject **leaving, int rc)
+{
+    if (rc < 0) {
+        fl_leaving_keep(leaving);
+    }
 }
 
 /* Raise it after all, taking it: 0 when there is none, else -1. */

@@ -98,16 +98,12 @@ fl_tls_begin(TransportObject *transport)
         return 0;
     }
     PyObject *leaving = NULL;
-    if (fl_transport_log(transport, "debug", "%r starts SSL handshake") < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_transport_log(transport, "debug", "%r starts SSL handshake"));
     layer->since = fl_clock_seconds(fl_clock_ns());
     self->negotiating = true;
     int rc =
         layer_expect_handshake(self) < 0 ? fl_tls_handshake_failed(self) : fl_tls_negotiate(self);
-    if (rc < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, rc);
     return fl_leaving_raise(leaving);
 }
 
@@ -130,12 +126,8 @@ layer_give_up(StreamObject *self, const char *message)
     PyObject *exc = PyErr_GetRaisedException();
     PyErr_SetRaisedException(Py_NewRef(exc));
     PyObject *leaving = NULL;
-    if (fl_tls_failed(self, message) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (layer_complete_waiter(self, exc) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_tls_failed(self, message));
+    fl_leaving_step(&leaving, layer_complete_waiter(self, exc));
     Py_DECREF(exc);
     return fl_leaving_raise(leaving);
 }
@@ -222,24 +214,14 @@ layer_established(StreamObject *self)
     layer->stage = FL_TLS_OPEN;
     layer->pending = true;
     self->negotiating = false;
-    if (log_duration(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (layer_note_peercert(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, log_duration(self));
+    fl_leaving_step(&leaving, layer_note_peercert(self));
     if (self->conn_lost) { /* user's code in between has aborted it: whoever waits hears of that */
         return fl_leaving_raise(leaving);
     }
-    if (layer_tell_made(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (layer_complete_waiter(self, NULL) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (layer_open(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, layer_tell_made(self));
+    fl_leaving_step(&leaving, layer_complete_waiter(self, NULL));
+    fl_leaving_step(&leaving, layer_open(self));
     return fl_leaving_raise(leaving);
 }
 
@@ -281,12 +263,15 @@ fl_tls_failed(StreamObject *self, const char *message)
     return fl_transport_fatal((TransportObject *)self, message);
 }
 
-/* The outcome of eof_received(): a reference that is taken, or NULL with an exception. */
 static int
-layer_take_eof_result(StreamObject *self, PyObject *result)
+layer_tell_eof(StreamObject *self)
 {
-    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
-    Py_XDECREF(result);
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->told_eof) {
+        return 0;
+    }
+    layer->told_eof = true;
+    int keep_open = fl_stream_call_eof_received(self);
     if (keep_open < 0) {
         return fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
     }
@@ -298,18 +283,6 @@ layer_take_eof_result(StreamObject *self, PyObject *result)
                                          "when using ssl");
     Py_XDECREF(done);
     return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
-}
-
-static int
-layer_tell_eof(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->told_eof) {
-        return 0;
-    }
-    layer->told_eof = true;
-    return layer_take_eof_result(
-        self, fl_transport_call((TransportObject *)self, self->loop->state->str_eof_received, NULL));
 }
 
 /* Close after the end of data.  0, or -1 that has to leave. */
@@ -326,21 +299,15 @@ layer_close(StreamObject *self)
     if (self->io.closing) {
         return fl_stream_flush(self);
     }
-    return fl_transport_close(transport) < 0
-               ? fl_transport_report(transport, "Exception in closing a transport")
-               : 0;
+    return fl_transport_closing(transport, fl_transport_close(transport));
 }
 
 int
 fl_tls_data_ended(StreamObject *self)
 {
     PyObject *leaving = NULL;
-    if (layer_tell_eof(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
-    if (layer_close(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, layer_tell_eof(self));
+    fl_leaving_step(&leaving, layer_close(self));
     return fl_leaving_raise(leaving);
 }
 
@@ -390,14 +357,10 @@ fl_tls_drained(StreamObject *self)
         return 0;
     }
     PyObject *leaving = NULL;
-    if (layer_tell_eof(self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, layer_tell_eof(self));
     if (!self->conn_lost) {
         fl_io_forget(self->loop, &self->io);
-        if (fl_transport_schedule_lost(transport, NULL) < 0) {
-            fl_leaving_keep(&leaving);
-        }
+        fl_leaving_step(&leaving, fl_transport_schedule_lost(transport, NULL));
     }
     return fl_leaving_raise(leaving);
 }

@@ -3,7 +3,6 @@
 
 #include "py/call.h"
 
-#include <errno.h>
 #include <string.h>
 
 /* The loop's scratch memory in two parts: what is received, and what is decrypted in vain. */
@@ -21,12 +20,6 @@
 _Static_assert(WASTE_OFFSET + WASTE_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
 
 static const char io_failed[] = "Fatal error on SSL protocol";
-
-static const fl_stream_ops *
-layer_ops(StreamObject *self)
-{
-    return (const fl_stream_ops *)self->io.ops;
-}
 
 /* -- plaintext out of the engine --------------------------------------------------------------------- */
 
@@ -86,9 +79,9 @@ fl_tls_send_output(StreamObject *self)
             return 0;
         }
         struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
-        ssize_t n = layer_ops(self)->send(self->io.fd, &piece, 1);
+        ssize_t n = fl_socket_send(self->io.fd, &piece, 1);
         if (n < 0) {
-            return n == -EAGAIN || n == -EINTR ? 1 : fl_raise_errno((int)n);
+            return fl_try_later(n) ? 1 : fl_raise_errno((int)n);
         }
         fl_tls_output_taken(layer->engine, (size_t)n);
         fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
@@ -239,9 +232,9 @@ layer_receive(StreamObject *self)
     if (scratch == NULL || layer->peer_gone) {
         return scratch == NULL ? -1 : 1;
     }
-    ssize_t n = layer_ops(self)->receive(self->io.fd, scratch, WIRE_MAX);
+    ssize_t n = fl_socket_receive(self->io.fd, scratch, WIRE_MAX);
     if (n < 0) {
-        return n == -EAGAIN || n == -EINTR ? 0 : fl_raise_errno((int)n);
+        return fl_try_later(n) ? 0 : fl_raise_errno((int)n);
     }
     layer->received = (size_t)n;
     if (n == 0) {
@@ -338,7 +331,7 @@ layer_supply(StreamObject *self)
 static int
 layer_read_failed(StreamObject *self)
 {
-    return fl_transport_fatal((TransportObject *)self, layer_ops(self)->base.read_error);
+    return fl_transport_fatal((TransportObject *)self, fl_tls_stream_ops.base.read_error);
 }
 
 static int
@@ -377,9 +370,7 @@ static int
 layer_read_later(StreamObject *self)
 {
     PyObject *leaving = PyErr_GetRaisedException();
-    if (fl_tls_resumed((TransportObject *)self) < 0) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_leaving_step(&leaving, fl_tls_resumed((TransportObject *)self));
     return fl_leaving_raise(leaving);
 }
 

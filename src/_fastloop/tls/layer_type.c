@@ -60,8 +60,6 @@ const fl_stream_ops fl_tls_stream_ops = {
             .infos = info_names,
         },
     .vain_write = "SSL connection is closed",
-    .receive = fl_socket_receive,
-    .send = fl_socket_send,
     .transmit = fl_tls_transmit,
     .drained = fl_tls_drained,
 };
@@ -134,9 +132,7 @@ layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
     self->attached = true;
     fl_outbox_clear(&stream->outbox);
     stream->layer = Py_NewRef((PyObject *)self);
-    stream->io.ops = &fl_tls_stream_ops.base.io;
-    stream->high_water = HIGH_WATER;
-    stream->low_water = HIGH_WATER / 4;
+    fl_transport_set_ops((TransportObject *)stream, &fl_tls_stream_ops.base);
     stream->paused = false;
     self->waiter = fl_arg_given(waiter) ? Py_NewRef(waiter) : NULL;
     return 0;
