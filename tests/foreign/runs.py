@@ -111,6 +111,12 @@ class Part:
             return ended, running, output.read_text(errors="replace")[-4000:]
 
 
+# Children ignore what their parent ignores, and tests send these signals: a shell that starts a command in the background
+# has it ignore the first, nohup the second.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def run_in_own_session(command, cwd, environment, output):
     child = subprocess.Popen(
         command,
