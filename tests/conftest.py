@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: one implementation after the other, and a fresh loop of it."""
 
 import asyncio
+import functools
 import gc
 import os
 import signal
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 import net
 import pytest
 
-# A shell that starts the tests in the background has them ignore SIGINT, and then nothing could interrupt them.
+# A shell that starts the tests in the background has them ignore SIGINT, nohup SIGHUP, and both are sent in tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,8 @@ def loop(impl):
 
 @pytest.fixture
 def turn(loop):
-    """A function that runs exactly one turn of `loop`: one poll, then what was ready."""
-
-    def run_one_turn():
-        loop.stop()
-        loop.run_forever()
-
-    return run_one_turn
+    """A function that runs exactly one turn of `loop`, or as many as it is given: `net.run_turns`."""
+    return functools.partial(net.run_turns, loop)
 
 
 @pytest.fixture

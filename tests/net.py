@@ -22,6 +22,51 @@ def run_until(loop, condition, timeout=TIMEOUT):
     loop.run_until_complete(asyncio.wait_for(wait(), timeout))
 
 
+def write_soon(loop, transport, pieces):
+    """Have one callback of `loop` write all of these pieces; return what they are together."""
+
+    def write():
+        for piece in pieces:
+            transport.write(piece)
+
+    loop.call_soon(write)
+    return b"".join(pieces)
+
+
+def check_limits(transport, default):
+    """Set the limits of a transport that has nothing to send, in every way; at the end they are by `default` again."""
+    assert transport.get_write_buffer_limits() == default
+    assert transport.set_write_buffer_limits(1000, 100) is None
+    assert transport.get_write_buffer_limits() == (100, 1000)
+    for given, expected in (
+        ({"high": 1000}, (250, 1000)),
+        ({"low": 1000}, (1000, 4000)),
+        ({"high": 0}, (0, 0)),
+        ({"high": 5, "low": 5}, (5, 5)),
+        ({}, default),
+        ({"high": None, "low": None}, default),
+    ):
+        transport.set_write_buffer_limits(**given)
+        assert transport.get_write_buffer_limits() == expected
+
+
+def run_turns(loop, count=1):
+    """Run exactly so many turns of `loop`, each of them a poll and then what was ready."""
+    for _ in range(count):
+        loop.stop()
+        loop.run_forever()
+
+
+async def cancel_after(turns, coro):
+    """Begin a coroutine as a task and cancel it so many turns later, which must end it."""
+    task = asyncio.ensure_future(coro)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 def tcp_socket():
     """A non-blocking TCP socket that is not connected."""
     sock = socket.socket()
@@ -80,6 +125,12 @@ def receive(sock):
     return bytes(data)
 
 
+def reset(sock):
+    """Close a TCP socket so that the peer sees a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
 def at_end(sock):
     """Whether the peer has closed its side and every byte it sent was received."""
     try:
@@ -111,6 +162,11 @@ async def receive_all(loop, sock):
 def open_fds():
     """The numbers of this process's open descriptors."""
     return {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+
+
+def fail(*args):
+    """A callback that does nothing else."""
+    raise ZeroDivisionError("on purpose")
 
 
 class Notes:
@@ -187,14 +243,40 @@ class BufferedRecorder(Notes, asyncio.BufferedProtocol):
         self.called("buffer_updated", nbytes)
 
 
-class Connection:
-    """A stream transport of the loop under test, its protocol, and the raw socket `peer` at the other end."""
+class Echo(Recorder):
+    """Sends back what it gets, and reads no more than it can send."""
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+    def pause_writing(self):
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.transport.resume_reading()
+
+
+class BothEnds:
+    """A transport of the loop under test, its protocol, and the `peer` at the other end."""
 
     def __init__(self, loop, transport, protocol, peer):
         self.loop = loop
         self.transport = transport
         self.protocol = protocol
         self.peer = peer
+
+    def run(self, coro):
+        return run(self.loop, coro)
+
+    def run_until(self, condition):
+        run_until(self.loop, condition)
+
+    def run_until_lost(self):
+        self.run_until(lambda: self.protocol.lost)
+
+
+class Connection(BothEnds):
+    """A stream transport whose peer is a raw socket."""
 
     def fill(self):
         """Write until the transport holds more than its limit: return how many bytes were written in all.
@@ -221,12 +303,9 @@ class Connection:
             data.extend(receive(self.peer))
             return not self.transport.get_write_buffer_size()
 
-        run_until(self.loop, is_drained)
+        self.run_until(is_drained)
         return bytes(data) + receive(self.peer)
 
     def read_to_end(self):
         """Run the loop and receive at the peer, to the end of what the transport sends."""
-        return run(self.loop, receive_all(self.loop, self.peer))
-
-    def run_until_lost(self):
-        run_until(self.loop, lambda: self.protocol.lost)
+        return self.run(receive_all(self.loop, self.peer))

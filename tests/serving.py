@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from net import Notes, Recorder, datagram_socket, run, run_until
+from net import Notes, Recorder, datagram_socket, run, run_turns, run_until
 
 
 class Service:
@@ -133,7 +133,5 @@ def address_of(protocol):
 
 
 def settle(loop):
-    """Run some turns of the loop, each with a poll."""
-    for _ in range(5):
-        loop.stop()
-        loop.run_forever()
+    """Run some turns of the loop, for what is on its way to arrive."""
+    run_turns(loop, 5)

@@ -1,7 +1,9 @@
 """Certificates, contexts, and TLS peers in a thread or by hand: for the tests of everything that speaks TLS."""
 
+import _ssl
 import asyncio
 import contextlib
+import ctypes
 import datetime
 import functools
 import socket
@@ -9,10 +11,11 @@ import ssl
 import threading
 
 import pytest
-from net import PAIRS, TIMEOUT, Recorder, run, run_until
+from net import PAIRS, TIMEOUT, BothEnds, BufferedRecorder, Recorder, reset, run, run_until
 
 NAME = "server.example"  # what the server's certificate is for, and what clients expect unless told otherwise
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+RECORD = 16384  # bytes of plaintext that a record can hold
 # For tests that use the fixture `tls`, which otherwise lets the two ends agree on the best version.
 each_version = pytest.mark.parametrize("tls", VERSIONS, indirect=True)
 # Which side of TLS the transport under test is.
@@ -87,6 +90,37 @@ def context_for(server_side, version=None):
     return server_context(version) if server_side else client_context(version)
 
 
+def with_name(server_side, **options):
+    """The keyword arguments of one end; a client's have `NAME` as the server's name unless they have another."""
+    return options if server_side else {"server_hostname": NAME, **options}
+
+
+def make_transport(loop, factory, sock, server_side, **options):
+    """A coroutine that makes the transport of a connected socket, with its handshake: (transport, protocol)."""
+    options = with_name(server_side, sock=sock, **options)
+    make = loop.connect_accepted_socket if server_side else loop.create_connection
+    return make(factory, **options)
+
+
+def start_tls(loop, transport, protocol, context, server_side, **options):
+    """A coroutine that begins TLS on a transport, of which it returns the one with TLS."""
+    options = with_name(server_side, **options)
+    return loop.start_tls(transport, protocol, context, server_side=server_side, **options)
+
+
+def buffered(size=65536, **on):
+    """A BufferedRecorder whose buffer is a memoryview: asyncio loses what it reads into the slice of another type."""
+    protocol = BufferedRecorder(size, **on)
+    protocol.buffer = memoryview(protocol.buffer)
+    return protocol
+
+
+def pattern(size):
+    """So many bytes, no two places of which are easily taken for each other."""
+    words = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
+    return words[:size]
+
+
 class Cut(Exception):
     """A RawPeer has sent as many bytes as it may."""
 
@@ -96,13 +130,14 @@ class RawPeer:
 
     What is to be sent stands in `output` until flush(). `limit` is how many more bytes may be sent, None for no limit;
     the flush() that would send more sends that many and raises Cut. `sent` and `received` count the bytes of the wire.
+    A client expects a server of the name `NAME`.
     """
 
-    def __init__(self, loop, sock, context, server_side, server_hostname=None, session=None, limit=None):
+    def __init__(self, loop, sock, context, server_side, session=None, limit=None):
         self.loop, self.sock, self.limit = loop, sock, limit
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.ssl_object = context.wrap_bio(
-            self.incoming, self.outgoing, server_side, server_hostname, session
+            self.incoming, self.outgoing, server_side, None if server_side else NAME, session
         )
         self.output = bytearray()
         self.sent = self.received = 0
@@ -223,20 +258,30 @@ class RawPeer:
 
     def reset(self):
         """Close with a reset, if the socket is a TCP one."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.sock.close()
+        reset(self.sock)
+
+
+class Library:
+    """Functions of OpenSSL that Python does not offer, for the SSL behind the `ssl_object` of one side."""
+
+    def __init__(self, side):
+        self.functions = ctypes.CDLL(_ssl.__file__)
+        self.ssl = ctypes.c_void_p.from_address(id(side.ssl_object._sslobj) + object.__basicsize__ + 8)
+
+    def __getattr__(self, name):
+        return lambda *args: getattr(self.functions, name)(self.ssl, *args)
 
 
 class ThreadPeer:
     """A peer in a thread, where `talk(sock)` uses a blocking `ssl.SSLSocket` after its handshake.
 
     Waiting for the peer lasts `net.TIMEOUT` seconds at most. What talk() returns or raises, result() does, and the
-    handshake's failure likewise. The socket given belongs to this object.
+    handshake's failure likewise. The socket given belongs to this object. A client expects a server of the name `NAME`.
     """
 
-    def __init__(self, sock, context, talk, server_side, server_hostname=None, **options):
+    def __init__(self, sock, context, talk, server_side, **options):
         sock.settimeout(TIMEOUT)
-        options = {"server_side": server_side, "server_hostname": server_hostname, **options}
+        options = {"server_side": server_side, "server_hostname": None if server_side else NAME, **options}
         self.sock = context.wrap_socket(sock, do_handshake_on_connect=False, **options)
         self.outcome = None
         self.thread = threading.Thread(target=self._run, args=(talk,), daemon=True)
@@ -280,23 +325,8 @@ class ThreadPeer:
         self.sock.close()
 
 
-class TlsConnection:
-    """A transport with TLS of the loop under test, its protocol, and the `RawPeer` at the other end."""
-
-    def __init__(self, loop, transport, protocol, peer):
-        self.loop = loop
-        self.transport = transport
-        self.protocol = protocol
-        self.peer = peer
-
-    def run(self, coro):
-        return run(self.loop, coro)
-
-    def run_until(self, condition):
-        run_until(self.loop, condition)
-
-    def run_until_lost(self):
-        run_until(self.loop, lambda: self.protocol.lost)
+class TlsConnection(BothEnds):
+    """A transport with TLS whose peer is a `RawPeer`."""
 
     def send(self, data):
         """Have the peer write plaintext, and wait until the protocol has received as much."""
@@ -331,34 +361,24 @@ class TlsEnds:
     def options(self, server_side, **options):
         """The keyword arguments of one end: {"ssl": …} and for a client "server_hostname", each unless given."""
         ours = {"ssl": context_for(server_side, self.version)} if "ssl" not in options else {}
-        if not server_side:
-            ours["server_hostname"] = NAME
-        return {**ours, **options}
+        return with_name(server_side, **ours, **options)
 
     def raw(self, sock, server_side, context=None, **options):
         """A RawPeer whose handshake has not begun."""
-        if not server_side:
-            options = {"server_hostname": NAME, **options}
-        return RawPeer(
-            self.loop, sock, context or context_for(server_side, self.version), server_side, **options
-        )
+        context = context or context_for(server_side, self.version)
+        return RawPeer(self.loop, sock, context, server_side, **options)
 
     def thread(self, sock, talk, server_side, context=None, **options):
         """A ThreadPeer, closed by end()."""
-        if not server_side:
-            options = {"server_hostname": NAME, **options}
-        peer = ThreadPeer(
-            sock, context or context_for(server_side, self.version), talk, server_side, **options
-        )
+        context = context or context_for(server_side, self.version)
+        peer = ThreadPeer(sock, context, talk, server_side, **options)
         self.closers.append(peer.close)
         return peer
 
     def make(self, sock, protocol, server_side=False, **options):
         """A coroutine that makes the transport of a connected socket, with its handshake: (transport, protocol)."""
         options = self.options(server_side, **options)
-        if server_side:
-            return self.loop.connect_accepted_socket(lambda: self.note(protocol, sock), sock, **options)
-        return self.loop.create_connection(lambda: self.note(protocol, sock), sock=sock, **options)
+        return make_transport(self.loop, lambda: self.note(protocol, sock), sock, server_side, **options)
 
     def connect(
         self,
@@ -368,15 +388,20 @@ class TlsEnds:
         peer_context=None,
         sndbuf=None,
         session=None,
+        also=b"",
         **options,
     ):
-        """A TlsConnection, by default with the loop's transport as the client; `session` is the peer's."""
+        """A TlsConnection, by default with the loop's transport as the client; `session` is the peer's.
+
+        What is in `also` the peer sends along with the last records of its handshake.
+        """
         left, right = self.sockets(kind, sndbuf)
         protocol = Recorder() if protocol is None else protocol
         peer = self.raw(right, not server_side, peer_context, session=session)
 
         async def main():
-            return await asyncio.gather(self.make(left, protocol, server_side, **options), peer.handshake())
+            making = self.make(left, protocol, server_side, **options)
+            return await asyncio.gather(making, peer.handshake(also))
 
         (transport, _), _ = run(self.loop, main())
         return TlsConnection(self.loop, transport, protocol, peer)
@@ -402,10 +427,8 @@ class TlsEnds:
 
     def start(self, transport, protocol, server_side=False, context=None, **options):
         """A coroutine that begins TLS on one side of a connection."""
-        if not server_side:
-            options = {"server_hostname": NAME, **options}
         context = context or context_for(server_side, self.version)
-        return self.loop.start_tls(transport, protocol, context, server_side=server_side, **options)
+        return start_tls(self.loop, transport, protocol, context, server_side, **options)
 
     def end(self):
         made = [(protocol, sock) for protocol, sock in self.protocols if protocol.transport is not None]

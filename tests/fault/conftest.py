@@ -1,6 +1,10 @@
 """Whatever goes wrong in a test of this folder, no descriptor is left behind."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import net
 import pytest
@@ -15,6 +19,36 @@ def descriptors_come_back():
     if net.open_fds() != before:
         gc.collect()
     assert net.open_fds() <= before
+
+
+@pytest.fixture
+def run_script(run_script):
+    """As everywhere, but the source can import what this folder and the one above it hold."""
+    here = Path(__file__).parent
+    prelude = f"import sys\nsys.path[:0] = {[str(here), str(here.parent)]}\n"
+    return lambda source, **options: run_script(prelude + source, **options)
+
+
+@pytest.fixture
+def run_program():
+    """A function that runs a program of this folder, which must succeed in silence: what it prints."""
+
+    def run(environment, name, *args):
+        command = [sys.executable, Path(__file__).with_name(name), *map(str, args)]
+        options = {"capture_output": True, "text": True, "timeout": 100}
+        result = subprocess.run(command, env=environment, check=False, **options)
+        assert (result.stderr, result.returncode) == ("", 0)
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(params=["direct", "python"])
+def environment(request, impl):
+    """Environments for subprocesses in which fastloop passes TLS data in each of its two ways."""
+    if impl.name == "asyncio" and request.param == "python":
+        pytest.skip("the same as the other")
+    return {**os.environ, "FASTLOOP_TLS": "" if request.param == "direct" else request.param}
 
 
 @pytest.fixture(scope="session")

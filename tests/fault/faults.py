@@ -1,11 +1,13 @@
 """System calls that fail or do less than asked, by way of the library made from shim.c."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from traffic import random_data
 
 SHIM = Path(__file__).with_name("shim.c")
 FAULTS = {
@@ -28,7 +30,18 @@ def make_shim(folder):
     return library
 
 
-def faulty_environment(shim, fault, log):
-    """The environment of a process with one of the `FAULTS`; `log` is where it writes their number."""
-    preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(shim)]))
-    return {**os.environ, **FAULTS[fault], "LD_PRELOAD": preload, "FAULT_LOG": str(log)}
+def check_traffic(run_script, shim, fault, log, program, clients, *args, environment=os.environ):
+    """Run a program of traffic.py with one of the `FAULTS`: what each of its clients gets back is whole.
+
+    `log` is where the process writes the number of its faults.
+    """
+    size = 2_000 if fault == "bytes" else 300_000
+    preload = ":".join(filter(None, [environment.get("LD_PRELOAD"), str(shim)]))
+    environment = {**environment, **FAULTS[fault], "LD_PRELOAD": preload, "FAULT_LOG": str(log)}
+    arguments = ", ".join(map(repr, (size, *args)))
+    result = run_script(
+        f"import traffic\ntraffic.run(new_event_loop(), traffic.{program}, {arguments})", env=environment
+    )
+    assert (result.stderr, result.returncode) == ("", 0)
+    assert result.stdout.split() == [hashlib.sha256(random_data(size)).hexdigest()] * clients
+    assert int(log.read_text()) > 50

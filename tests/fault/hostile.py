@@ -8,14 +8,18 @@ import ssl
 import weakref
 from typing import NamedTuple
 
-from net import Recorder, run, run_until, tcp_pair
-from tls import NAME, Cut, RawPeer, context_for
+import pytest
+from net import Recorder, run, run_turns, run_until, tcp_pair
+from tls import VERSIONS, Cut, RawPeer, context_for, make_transport, start_tls
 
 shared_context = functools.cache(context_for)  # for those who change nothing about it
 
 GONE = (ConnectionResetError, BrokenPipeError)
 WAYS = ["connect", "start_tls"]
-ROLES = {"server": True, "client": False}  # of our end: its server_side
+each_way = pytest.mark.parametrize("way", WAYS)
+each_version = pytest.mark.parametrize("version", VERSIONS)
+# Which side of TLS our end is.
+each_role = pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
 
 
 def split_records(data):
@@ -94,13 +98,13 @@ class Reaction(NamedTuple):
     peers: Facts
 
 
-def reaction(server_side, context, peer_context, whole=None, instead=b""):
-    """What Python's SSLObject does where the loop under test is to do the same.
+def reaction(server_side, version=None, context=None, peer_context=None, whole=None, instead=b""):
+    """What Python's SSLObject does where our end of a `Meeting` is to do the same.
 
     The peer sends `whole` records, None for its whole handshake, and `instead` for the rest.
     """
-    ours = RawPeer(None, None, context, server_side, None if server_side else NAME)
-    peer = RawPeer(None, None, peer_context, not server_side, NAME if server_side else None)
+    ours = RawPeer(None, None, context or shared_context(server_side, version), server_side)
+    peer = RawPeer(None, None, peer_context or shared_context(not server_side, version), not server_side)
     failure = peers = records = None
     while failure is None and records != [] and whole != 0:
         failure = failure_of(ours.ssl_object.do_handshake)
@@ -131,32 +135,28 @@ class Meeting:
         self.protocol = Recorder() if protocol is None else protocol
         self.context = context or shared_context(server_side, version)
         peer_context = peer_context or shared_context(not server_side, version)
-        self.peer = CutPeer(loop, sock, peer_context, not server_side, NAME if server_side else None)
-        if not server_side:
-            options = {"server_hostname": NAME, **options}
+        self.peer = CutPeer(loop, sock, peer_context, not server_side)
         self.begun = asyncio.Event()
         make = {"connect": self._connect, "start_tls": self._start_tls}[way]
         self.making = loop.create_task(make(server_side, options))
 
     async def _connect(self, server_side, options):
         self.begun.set()
-        create = self.loop.connect_accepted_socket if server_side else self.loop.create_connection
-        transport, _ = await create(lambda: self.protocol, sock=self.sock, ssl=self.context, **options)
-        return transport
+        making = make_transport(
+            self.loop, lambda: self.protocol, self.sock, server_side, ssl=self.context, **options
+        )
+        return (await making)[0]
 
     async def _start_tls(self, server_side, options):
         plain, _ = await self.loop.create_connection(lambda: self.protocol, sock=self.sock)
         self.begun.set()
-        return await self.loop.start_tls(
-            plain, self.protocol, self.context, server_side=server_side, **options
-        )
+        return await start_tls(self.loop, plain, self.protocol, self.context, server_side, **options)
 
     def run(self, coro):
         return run(self.loop, coro)
 
-    def turn(self):
-        self.loop.stop()
-        self.loop.run_forever()
+    def turn(self, count=1):
+        run_turns(self.loop, count)
 
     async def answer(self):
         """The peer's handshake, once ours has begun."""
@@ -192,6 +192,15 @@ class Meeting:
         except (ssl.SSLError, *GONE) as error:
             return error.with_traceback(None)
         return None
+
+    def fill(self):
+        """Connect, and write so much that it waits: our transport, whose protocol is paused."""
+        transport = self.shake_hands()
+        while "pause_writing" not in self.protocol.names:
+            transport.write(bytes(1 << 20))
+        for _ in range(3):
+            transport.write(bytes(1 << 20))
+        return transport
 
     def send(self, data):
         """Have the peer send data that our protocol has received then."""
@@ -248,9 +257,7 @@ class Meetings:
         for meeting in self.meetings:
             meeting.end()
         self.loop.set_exception_handler(None)  # what it has been given refers to transports
-        for _ in range(3):
-            self.loop.stop()
-            self.loop.run_forever()
+        run_turns(self.loop, 3)
 
     def leftovers(self):
         """What of our ends is still alive, though nobody refers to it; to be called once, when all has ended."""

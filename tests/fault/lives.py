@@ -4,7 +4,8 @@ import asyncio
 import gc
 import socket
 
-from net import TIMEOUT, BufferedRecorder, Recorder, receive, unix_pair
+from hypothesis import strategies as st
+from net import TIMEOUT, BufferedRecorder, Recorder, receive, run_turns, unix_pair
 
 
 class Failure(Exception):
@@ -94,6 +95,12 @@ CALLS = [
 ]
 
 
+def acts_in_calls(actions):
+    """A strategy for `Life.acts`: lists of the names of actions, by the calls in which they happen."""
+    lists = st.lists(st.sampled_from(sorted(actions)), min_size=1, max_size=3)
+    return st.dictionaries(st.sampled_from(CALLS), lists, min_size=1)
+
+
 class Life:
     """A connection that goes through everything, and what its protocol does on the way."""
 
@@ -129,8 +136,7 @@ class Life:
         return [reason for p in self.protocols for name, *reason in p.calls if name == "connection_lost"]
 
     def turn(self):
-        self.loop.stop()
-        self.loop.run_forever()
+        run_turns(self.loop)
 
     def receive(self):
         if self.peer.fileno() >= 0:
@@ -182,6 +188,5 @@ def check(life, turn):
     """What must hold at the end of every life."""
     assert len(life.lost) == 1
     assert life.left.fileno() == -1 and life.transport.is_closing()
-    for _ in range(2):
-        turn()
+    turn(2)
     assert len(life.lost) == 1

@@ -7,10 +7,11 @@ import sys
 import warnings
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from lives import ACTIONS, CALLS, Failure, Life, check
+from lives import ACTIONS, CALLS, Failure, Life, acts_in_calls, check
 from net import BufferedRecorder, Recorder, open_fds, unix_pair
+from properties import checked
 
 pytestmark = pytest.mark.usefixtures("older_objects_rest")
 
@@ -27,18 +28,8 @@ def test_action_in_a_call(impl, loop, turn, reported, bystander, protocol_type, 
         assert {type(context["exception"]) for context in reported} <= {Failure, OSError, AttributeError}
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    protocol_type=st.sampled_from([Recorder, BufferedRecorder]),
-    acts=st.dictionaries(
-        st.sampled_from(CALLS), st.lists(st.sampled_from(sorted(ACTIONS)), min_size=1, max_size=3), min_size=1
-    ),
-)
+@checked(60)
+@given(protocol_type=st.sampled_from([Recorder, BufferedRecorder]), acts=acts_in_calls(ACTIONS))
 def test_any_actions(loop, turn, reported, protocol_type, acts):
     life = Life(loop, protocol_type)
     life.acts = {name: [ACTIONS[action] for action in actions] for name, actions in acts.items()}

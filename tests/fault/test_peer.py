@@ -6,17 +6,22 @@ import random
 import socket
 
 import pytest
-from net import BufferedRecorder, Recorder, receive, receive_all, run, run_until, tcp_pair, unix_pair
+from net import (
+    BufferedRecorder,
+    Echo,
+    Recorder,
+    receive,
+    receive_all,
+    reset,
+    run,
+    run_until,
+    tcp_pair,
+    unix_pair,
+)
 
 KINDS = ["unix", "tcp"]
 SIZE = 8 << 20  # bytes
 GONE = (ConnectionResetError, BrokenPipeError)
-
-
-def reset(sock):
-    """Close a TCP socket so that the peer sees a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    sock.close()
 
 
 @pytest.fixture(scope="module")
@@ -234,19 +239,6 @@ def test_reader_that_pauses(loop, data, kind):
     run_until(loop, lambda: source.lost and sink.lost, timeout=60)
     assert digest(sink.received) == digest(data)
     assert source.reason is None and sink.reason is None
-
-
-class Echo(Recorder):
-    """Sends back what it gets, and reads no more than it can send."""
-
-    def data_received(self, data):
-        self.transport.write(data)
-
-    def pause_writing(self):
-        self.transport.pause_reading()
-
-    def resume_writing(self):
-        self.transport.resume_reading()
 
 
 class BufferedEcho(Echo, BufferedRecorder):

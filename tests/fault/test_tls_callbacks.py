@@ -6,17 +6,15 @@ import ssl
 import sys
 
 import pytest
-from hostile import ROLES, WAYS, Facts, failure_of, reaction, shared_context
-from hypothesis import HealthCheck, given, settings
+from hostile import Facts, each_role, each_version, each_way, failure_of, reaction, shared_context
+from hypothesis import given
 from hypothesis import strategies as st
-from lives import ACTIONS, CALLS, Failure, Life, check
-from net import BufferedRecorder, Recorder, run, run_until
-from tls import NAME, VERSIONS, RawPeer, client_context, context_for, server_context
+from lives import ACTIONS, CALLS, Failure, Life, acts_in_calls, check
+from net import BufferedRecorder, Recorder, run, run_turns, run_until
+from properties import checked
+from tls import NAME, VERSIONS, RawPeer, client_context, context_for, make_transport, server_context
 
 pytestmark = pytest.mark.usefixtures("older_objects_rest")
-each_role = pytest.mark.parametrize("server_side", ROLES.values(), ids=ROLES)
-each_way = pytest.mark.parametrize("way", WAYS)
-each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 class TlsSocket:
@@ -24,7 +22,7 @@ class TlsSocket:
 
     def __init__(self, sock, context, server_side):
         self.sock = sock
-        self.tls = RawPeer(None, sock, context, server_side, None if server_side else NAME)
+        self.tls = RawPeer(None, sock, context, server_side)
         self.close, self.fileno = sock.close, sock.fileno
 
     def handshake(self):
@@ -70,17 +68,14 @@ class TlsLife(Life):
             self.peer.handshake()
 
     def create(self):
-        options = {"sock": self.left, "ssl": shared_context(self.server_side, self.version)}
-        if self.server_side:
-            return self.loop.connect_accepted_socket(lambda: self.protocol, **options)
-        return self.loop.create_connection(lambda: self.protocol, server_hostname=NAME, **options)
+        context = shared_context(self.server_side, self.version)
+        return make_transport(self.loop, lambda: self.protocol, self.left, self.server_side, ssl=context)
 
     def run(self):
         if self.connect().exception() is None:
             self.live()
         self.peer.close()
-        for _ in range(20):
-            self.turn()
+        run_turns(self.loop, 20)
 
 
 TLS_ACTIONS = {name: action for name, action in ACTIONS.items() if name != "write_eof"}
@@ -99,21 +94,12 @@ def test_action_in_a_call(impl, loop, turn, reported, bystander, server_side, pr
     assert {type(context["exception"]) for context in reported} <= FAILURES[impl.name]
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@checked(60)
 @given(
     protocol_type=st.sampled_from([Recorder, BufferedRecorder]),
     server_side=st.booleans(),
     version=st.sampled_from(list(VERSIONS)),
-    acts=st.dictionaries(
-        st.sampled_from(CALLS),
-        st.lists(st.sampled_from(sorted(TLS_ACTIONS)), min_size=1, max_size=3),
-        min_size=1,
-    ),
+    acts=acts_in_calls(TLS_ACTIONS),
 )
 def test_any_actions(impl, loop, turn, reported, protocol_type, server_side, version, acts):
     if impl.name == "asyncio":
@@ -157,7 +143,7 @@ SNI_FAILURES = {
 def test_sni_callback_fails(impl, meet, reported, unraisable, version, way, callback):
     context = server_context(version)
     context.sni_callback = callback
-    expected = reaction(True, context, shared_context(False, version))
+    expected = reaction(True, version, context)
     assert expected.ours.type is ssl.SSLError
     seen = list(unraisable)
     meeting = meet(True, way, version, context=context)
@@ -302,8 +288,7 @@ class MessageCallback:
         except (Failure, OSError) as error:
             meeting.run(answering)
             return error
-        for _ in range(3):
-            meeting.turn()  # tickets
+        meeting.turn(3)  # tickets
         self.live(transport)
         transport.abort()
         meeting.run(answering)
@@ -313,8 +298,7 @@ class MessageCallback:
         """It may end at any of the steps."""
         self.begin("read")
         self.meeting.run(self.meeting.peer.write(b"to us"))
-        for _ in range(3):
-            self.meeting.turn()
+        self.meeting.turn(3)
         self.begin("write")
         transport.write(b"to the peer")
         self.meeting.turn()
@@ -373,7 +357,7 @@ def test_sni_callback_closes_the_server(loop, reported, version):
     context.sni_callback = lambda *args: server.close()
     sock = socket.create_connection(server.sockets[0].getsockname())
     sock.setblocking(False)
-    peer = RawPeer(loop, sock, shared_context(False, version), False, NAME)
+    peer = RawPeer(loop, sock, shared_context(False, version), False)
 
     async def main():
         await peer.handshake()

@@ -4,45 +4,14 @@ import errno
 import importlib.util
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from hostile import ROLES, WAYS
-
-WAYS_OF_DATA = {"direct": "", "python": "python"}
-HERE = Path(__file__).parent
-PRELUDE = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]\n"
-
-
-each_role = pytest.mark.parametrize("server_side", ROLES.values(), ids=ROLES)
-
-
-@pytest.fixture(params=WAYS_OF_DATA)
-def environment(request, impl):
-    """Environments for subprocesses in which fastloop passes data in each of its two ways."""
-    if impl.name == "asyncio" and request.param == "python":
-        pytest.skip("the same as the other")
-    return {**os.environ, "FASTLOOP_TLS": WAYS_OF_DATA[request.param]}
-
-
-def run_program(environment, name, *args):
-    """The result of a program of this folder."""
-    return subprocess.run(
-        [sys.executable, HERE / name, *map(str, args)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-
+from hostile import WAYS, each_role
 
 # -- a thousand -----------------------------------------------------------------------------------------
 
 
-def test_a_thousand_connections(impl, environment):
+def test_a_thousand_connections(impl, environment, run_program):
     """They are there at once, then half of them are reset, some in the middle of their handshake, and all is given back.
 
     An SSL of OpenSSL alone holds more than 10,000 bytes, and each connection consists of a dozen blocks of Python's
@@ -50,9 +19,7 @@ def test_a_thousand_connections(impl, environment):
     it is noise.
     """
     count = 1000 if impl.name == "fastloop" else 200
-    result = run_program(environment, "tls_thousand.py", impl.name, count, count)
-    assert (result.stderr, result.returncode) == ("", 0)
-    found = json.loads(result.stdout)
+    found = json.loads(run_program(environment, "tls_thousand.py", impl.name, count, count))
     assert found["peak"]["descriptors"] == count
     assert found["left"]["descriptors"] == 0
     assert found["left"]["blocks"] < 1000
@@ -61,101 +28,15 @@ def test_a_thousand_connections(impl, environment):
 
 # -- forks ----------------------------------------------------------------------------------------------
 
-SERVE = """
-import gc, os, socket, sys, warnings
-from tls import NAME, RawPeer, client_context, server_context
-warnings.simplefilter("ignore")
-
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        self.transport.write(data + b"!")
-        if data == b"fork":
-            fork(self)
-
-def exit_at_once(protocol):
-    os._exit(0)
-
-def leave(protocol):
-    '''Through all that the interpreter does at its end.'''
-    sys.exit(0)
-
-def close_everything(protocol):
-    for method in ("close", "abort"):
-        try:
-            getattr(protocol.transport, method)()
-        except RuntimeError:
-            pass
-    protocol.transport = None
-    gc.collect()
-    os._exit(0)
-
-def write_more(protocol):
-    try:
-        protocol.transport.write(b"the child has no say")
-    except RuntimeError:
-        pass
-    os._exit(0)
-
-def fork(protocol):
-    child = os.fork()
-    if child == 0:
-        try:
-            CHILD(protocol)
-        except SystemExit:
-            raise
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
-
-async def main(loop):
-    server = await loop.create_server(Echo, "127.0.0.1", 0, ssl=server_context())
-    address = server.sockets[0].getsockname()
-    clients = []
-    async def connect():
-        sock = socket.socket()
-        sock.setblocking(False)
-        await loop.sock_connect(sock, address)
-        clients.append(RawPeer(loop, sock, client_context(), False, NAME))
-        await clients[-1].handshake()
-        return clients[-1]
-    async def ask(client, question):
-        await client.write(question)
-        assert await client.read(len(question) + 1) == question + b"!"
-    for _ in range(3):
-        await connect()
-    for client in clients:
-        await ask(client, b"before")
-    for _ in range(2):
-        await ask(clients[1], b"fork")
-        for client in clients:
-            await ask(client, b"after")
-    await ask(await connect(), b"late")
-    for client in clients:
-        await client.shutdown()
-        client.close()
-    server.close()
-    await server.wait_closed()
-
-loop = new_event_loop()
-try:
-    loop.run_until_complete(asyncio.wait_for(main(loop), 20))
-    loop.run_until_complete(asyncio.sleep(0.01))
-finally:
-    loop.close()
-print("served")
-"""
-
 
 @pytest.mark.parametrize("child", ["exit_at_once", "leave", "close_everything", "write_more"])
 def test_fork_while_serving(impl, environment, run_script, child):
     """The child takes nothing from the connections and adds nothing to them."""
     if impl.name == "asyncio" and child != "exit_at_once":
         pytest.skip("asyncio's child changes the registrations it shares with its parent, and writes")
-    result = run_script(PRELUDE + SERVE.replace("CHILD", child), env=environment)
+    result = run_script(
+        f"from forks import serve\nserve(new_event_loop(), {child!r}, tls=True)", env=environment
+    )
     assert (result.stderr, result.returncode) == ("", 0)
     assert result.stdout.splitlines()[-1] == "served"
 
@@ -179,8 +60,7 @@ def test_write_to_a_closed_number(meet, turn, reported, server_side, close_numbe
     close_number(transport)
     transport.write(bytes(size))
     meeting.run_until_lost()
-    for _ in range(2):
-        turn()
+    turn(2)
     assert meeting.protocol.names.count("connection_lost") == 1
     assert meeting.protocol.reason.errno == errno.EBADF
     reported.clear()
@@ -195,8 +75,7 @@ def test_end_of_a_closed_number(meet, turn, reported, server_side, close_number,
     close_number(transport)
     getattr(transport, method)()
     meeting.run_until_lost()
-    for _ in range(3):
-        turn()
+    turn(3)
     assert meeting.protocol.names == ["connection_made", "connection_lost"]
     if method == "abort":
         assert meeting.protocol.reason is None
@@ -215,8 +94,7 @@ def test_number_closed_during_the_handshake(meet, turn, reported, server_side, w
     with pytest.raises(OSError) as info:
         meeting.run(meeting.making)
     assert isinstance(info.value, ConnectionAbortedError) or info.value.errno == errno.EBADF
-    for _ in range(3):
-        turn()
+    turn(3)
     assert [context["exception"].errno for context in reported] in ([], [errno.EBADF])
     reported.clear()
 
@@ -224,14 +102,13 @@ def test_number_closed_during_the_handshake(meet, turn, reported, server_side, w
 # -- allocations that fail ------------------------------------------------------------------------------
 
 
-def test_allocations_that_fail(impl, environment):
+def test_allocations_that_fail(impl, environment, run_program):
     """Each allocation of a step in turn; afterwards the transport can be aborted, and its end comes once."""
     if impl.name == "asyncio":
         pytest.skip("asyncio's Python code may be left halfway at any allocation")
     if importlib.util.find_spec("_testcapi") is None:
         pytest.skip("this Python has no _testcapi")
-    result = run_program(environment, "tls_nomemory.py")
-    assert (result.stdout, result.stderr, result.returncode) == ("alive\n", "", 0)
+    assert run_program(environment, "tls_nomemory.py") == "alive\n"
 
 
 # -- left behind ----------------------------------------------------------------------------------------
@@ -305,7 +182,7 @@ def test_left_behind(impl, environment, run_script, end):
     """A loop closed, or a process ended, in the middle of every stage."""
     if impl.name == "asyncio":
         pytest.skip("asyncio complains of much, and keeps some of it")
-    result = run_script(PRELUDE + LEFT_BEHIND.replace("END", end), env=environment)
+    result = run_script(LEFT_BEHIND.replace("END", end), env=environment)
     assert (result.stdout, result.returncode) == ("alive\n", 0)
     errors = [line for line in result.stderr.splitlines() if "destroyed" not in line and "task:" not in line]
     assert errors == [] or end == DROP_ALL  # tasks that find their loop closed say so

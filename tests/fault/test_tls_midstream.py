@@ -5,28 +5,14 @@ import ctypes
 import ssl
 
 import pytest
-from hostile import ROLES, WAYS, Facts, failure_of, shared_context
+from hostile import Facts, each_role, each_way, failure_of, shared_context
 from net import run_until
-from tls import NAME, VERSIONS, RawPeer, client_context, server_context
+from tls import Library, RawPeer, client_context, server_context
 
-each_version = pytest.mark.parametrize("version", VERSIONS)
-each_role = pytest.mark.parametrize("server_side", ROLES.values(), ids=ROLES)
-each_way = pytest.mark.parametrize("way", WAYS)
 needs_library = pytest.mark.skipif(
     not hasattr(ctypes.CDLL(_ssl.__file__), "SSL_renegotiate"),
     reason="OpenSSL's functions cannot be found by name",
 )
-
-
-class Library:
-    """Functions of OpenSSL that Python does not offer, for the SSL behind an SSLObject."""
-
-    def __init__(self, ssl_object):
-        self.functions = ctypes.CDLL(_ssl.__file__)
-        self.ssl = ctypes.c_void_p.from_address(id(ssl_object._sslobj) + object.__basicsize__ + 8)
-
-    def __getattr__(self, name):
-        return lambda *args: getattr(self.functions, name)(self.ssl, *args)
 
 
 def check_data(meeting, transport):
@@ -59,7 +45,7 @@ def test_new_keys(meet, reported, server_side, answer):
     """Nothing but data is written by us: the answers leave by themselves."""
     meeting = meet(server_side, version="TLSv1.3")
     transport = meeting.shake_hands()
-    library = Library(meeting.peer.ssl_object)
+    library = Library(meeting.peer)
     for number in range(20):
         assert library.SSL_key_update(answer) == 1
         meeting.send(b"%d" % number)
@@ -73,7 +59,7 @@ def test_new_keys_for_ever(meet, reported, server_side):
     """Who asks for new keys and never reads the answers has them held for a while, but the connection lives."""
     meeting = meet(server_side, version="TLSv1.3")
     transport = meeting.shake_hands()
-    library = Library(meeting.peer.ssl_object)
+    library = Library(meeting.peer)
     for _ in range(300):
         assert library.SSL_key_update(1) == 1
         meeting.run(meeting.peer.write(b"x"))
@@ -151,7 +137,7 @@ def peer_has_a_certificate(meeting):
 
 
 def ask_for_another_handshake(peer):
-    library = Library(peer.ssl_object)
+    library = Library(peer)
     assert [library.SSL_renegotiate(), library.SSL_do_handshake()] == [
         1,
         1 if peer.ssl_object.server_side else -1,
@@ -181,7 +167,7 @@ def test_server_asks_for_another_handshake(meet, reported, way):
 
 def answers_to_another_handshake(context, peer_context):
     """What SSLObjects say when a client asks for another handshake: the client, then the server to its last words."""
-    ours, peer = RawPeer(None, None, context, True), RawPeer(None, None, peer_context, False, NAME)
+    ours, peer = RawPeer(None, None, context, True), RawPeer(None, None, peer_context, False)
     for _ in range(3):
         failure_of(peer.ssl_object.do_handshake)
         ours.incoming.write(peer.collect())

@@ -5,14 +5,20 @@ import socket
 import ssl
 
 import pytest
-from hostile import GONE, ROLES, WAYS, CutPeer, Facts, failure_of, reaction, shared_context
+from hostile import (
+    GONE,
+    WAYS,
+    CutPeer,
+    Facts,
+    each_role,
+    each_version,
+    each_way,
+    failure_of,
+    reaction,
+    shared_context,
+)
 from net import Recorder, open_fds, receive_all, run, run_until
-from tls import NAME, VERSIONS, Cut, client_context, context_for, server_context
-
-each_version = pytest.mark.parametrize("version", VERSIONS)
-each_role = pytest.mark.parametrize("server_side", ROLES.values(), ids=ROLES)
-each_way = pytest.mark.parametrize("way", WAYS)
-
+from tls import Cut, client_context, context_for, server_context
 
 # -- cut off --------------------------------------------------------------------------------------------
 
@@ -104,13 +110,7 @@ def check_reaction(impl, meeting, failure, expected):
 @each_version
 @pytest.mark.parametrize("whole", [0, 1], ids=["first", "second"])
 def test_garbage_for_a_handshake_record(impl, meet, reported, version, server_side, garbage, whole):
-    expected = reaction(
-        server_side,
-        shared_context(server_side, version),
-        shared_context(not server_side, version),
-        whole,
-        garbage,
-    )
+    expected = reaction(server_side, version, whole=whole, instead=garbage)
     for way in WAYS:
         meeting = meet(server_side, way, version)
         meeting.peer.whole = whole
@@ -129,13 +129,7 @@ def test_garbage_for_a_handshake_record(impl, meet, reported, version, server_si
 @each_role
 @each_version
 def test_garbage_for_data(impl, meet, reported, version, server_side, garbage):
-    expected = reaction(
-        server_side,
-        shared_context(server_side, version),
-        shared_context(not server_side, version),
-        None,
-        garbage,
-    )
+    expected = reaction(server_side, version, instead=garbage)
     for way in WAYS:
         meeting = meet(server_side, way, version)
         meeting.shake_hands()
@@ -173,7 +167,7 @@ VERIFY_CODES = {"wrong name": 62, "expired": 10, "untrusted": 20, "self-signed":
 def test_servers_certificate_is_refused(impl, meet, reported, version, way, kind):
     """And the server gets to know why.  asyncio does not tell it."""
     peer_context = server_context(version, kind)
-    expected = reaction(False, shared_context(False, version), peer_context)
+    expected = reaction(False, version, peer_context=peer_context)
     meeting = meet(False, way, version, peer_context=peer_context)
     ours, peers = meeting.clash()
     assert isinstance(ours, ssl.SSLCertVerificationError) and ours.verify_code == VERIFY_CODES[kind]
@@ -196,7 +190,7 @@ CLIENT_CERTIFICATES = {
 @each_version
 def test_clients_certificate_is_refused(impl, meet, reported, version, way, kind):
     context, peer_context = server_context(version, client_certificate=True), client_context(version, kind)
-    expected = reaction(True, context, peer_context)
+    expected = reaction(True, context=context, peer_context=peer_context)
     meeting = meet(True, way, version, context=context, peer_context=peer_context)
     ours, peers = meeting.clash()
     assert type(ours) is CLIENT_CERTIFICATES[kind] and Facts.of(ours) == expected.ours
@@ -211,7 +205,7 @@ def test_clients_certificate_is_refused(impl, meet, reported, version, way, kind
 def test_server_refuses_our_certificate(meet, reported, version, way):
     """With TLS 1.3 this arrives when the client takes itself for connected."""
     peer_context = server_context(version, client_certificate=True)
-    expected = reaction(False, shared_context(False, version), peer_context)
+    expected = reaction(False, version, peer_context=peer_context)
     meeting = meet(False, way, version, peer_context=peer_context)
     ours, _ = meeting.clash()
     if version == "TLSv1.3":
@@ -229,7 +223,7 @@ def test_server_refuses_our_certificate(meet, reported, version, way):
 @each_version
 def test_client_refuses_our_certificate(meet, reported, version, way, kind):
     context = server_context(version, kind)
-    expected = reaction(True, context, shared_context(False, version))
+    expected = reaction(True, version, context)
     meeting = meet(True, way, version, context=context)
     ours, peers = meeting.clash()
     assert isinstance(peers, ssl.SSLCertVerificationError)
@@ -242,7 +236,7 @@ def test_client_refuses_our_certificate(meet, reported, version, way, kind):
 @each_role
 def test_no_version_in_common(impl, meet, reported, server_side, way):
     context, peer_context = context_for(server_side, "TLSv1.3"), context_for(not server_side, "TLSv1.2")
-    expected = reaction(server_side, context, peer_context)
+    expected = reaction(server_side, context=context, peer_context=peer_context)
     meeting = meet(server_side, way, context=context, peer_context=peer_context)
     ours, peers = meeting.clash()
     assert Facts.of(ours) == expected.ours
@@ -277,7 +271,7 @@ class Clients:
         """A `CutPeer` that is connected and has sent nothing."""
         sock = socket.create_connection(self.server.sockets[0].getsockname())
         sock.setblocking(False)
-        self.peers.append(CutPeer(self.loop, sock, self.context, False, NAME))
+        self.peers.append(CutPeer(self.loop, sock, self.context, False))
         return self.peers[-1]
 
     def fail(self, peer, whole, how):

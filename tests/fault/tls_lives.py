@@ -22,21 +22,14 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import fastloop
-from net import BufferedRecorder, Recorder, unix_pair
-from tls import NAME, VERSIONS, RawPeer, context_for
+from net import BufferedRecorder, Recorder, run_turns, unix_pair
+from tls import VERSIONS, RawPeer, context_for, make_transport, start_tls
 
 SIZES = [1, 5, 100, 1000, 16384, 16385, 40_000]  # bytes of data
 BULK = [200_000, 600_000, 1_500_000]
 PIECES = [1, 7, 100, 5000, 1 << 20, 1 << 20]  # bytes of records
-CALLS = [
-    "connection_made",
-    "connection_lost",
-    "data_received",
-    "get_buffer",
-    "buffer_updated",
-    "eof_received",
-]
-CALLS += ["pause_writing", "resume_writing"]
+CALLS = ["connection_made", "connection_lost", "data_received", "get_buffer", "buffer_updated"]
+CALLS += ["eof_received", "pause_writing", "resume_writing"]
 OWN = {"write": 10, "write_bulk": 2, "writelines": 2, "pause": 2, "resume": 4, "switch": 2, "limit": 2}
 OWN |= {"close": 0.6, "abort": 0.3}  # how often each happens, compared with the others
 LONG = 600  # seconds: no timeout is to strike
@@ -55,7 +48,7 @@ class Peer(RawPeer):
     """The other end: records wait in `pending` until they are let go, a few bytes or all of them."""
 
     def __init__(self, sock, context, server_side, watch):
-        super().__init__(None, sock, context, server_side, None if server_side else NAME)
+        super().__init__(None, sock, context, server_side)
         self.watch = watch
         self.pending = bytearray()
         self.written = self.read_bytes = 0
@@ -228,17 +221,16 @@ class Life:
     # -- our end
 
     async def make(self):
-        options = {} if self.server_side else {"server_hostname": NAME}
-        options |= {"ssl_handshake_timeout": LONG, "ssl_shutdown_timeout": LONG}
+        options = {"ssl_handshake_timeout": LONG, "ssl_shutdown_timeout": LONG}
         context = shared_context(self.server_side, self.version)
         protocol = self.new_protocol()
         if self.upgrade:
             plain, _ = await self.loop.create_connection(lambda: protocol, sock=self.left)
-            return await self.loop.start_tls(
-                plain, protocol, context, server_side=self.server_side, **options
-            )
-        create = self.loop.connect_accepted_socket if self.server_side else self.loop.create_connection
-        return (await create(lambda: protocol, sock=self.left, ssl=context, **options))[0]
+            return await start_tls(self.loop, plain, protocol, context, self.server_side, **options)
+        making = make_transport(
+            self.loop, lambda: protocol, self.left, self.server_side, ssl=context, **options
+        )
+        return (await making)[0]
 
     @property
     def made(self):
@@ -316,9 +308,7 @@ class Life:
     # -- the course of it
 
     def turn(self, times=1):
-        for _ in range(times):
-            self.loop.stop()
-            self.loop.run_forever()
+        run_turns(self.loop, times)
 
     def step(self):
         dice = self.dice

@@ -20,7 +20,8 @@ import _testcapi
 
 import fastloop
 from fastloop import _fastloop
-from tls import NAME, RawPeer, client_context, server_context
+from net import run_turns
+from tls import NAME, RawPeer, client_context, make_transport, server_context
 
 warnings.simplefilter("ignore")
 
@@ -76,19 +77,14 @@ class Life:
         self.left, self.sock = socket.socketpair()
         self.left.setblocking(False)
         self.sock.setblocking(False)
-        self.peer = RawPeer(
-            None, self.sock, CONTEXTS[not server_side], not server_side, NAME if server_side else None
-        )
+        self.peer = RawPeer(None, self.sock, CONTEXTS[not server_side], not server_side)
 
     def create(self):
-        options = {"sock": self.left, "ssl": CONTEXTS[self.server_side]}
-        if self.server_side:
-            return self.loop.connect_accepted_socket(lambda: self.protocol, **options)
-        return self.loop.create_connection(lambda: self.protocol, server_hostname=NAME, **options)
+        context = CONTEXTS[self.server_side]
+        return make_transport(self.loop, lambda: self.protocol, self.left, self.server_side, ssl=context)
 
     def turn(self):
-        self.loop.stop()
-        self.loop.run_forever()
+        run_turns(self.loop)
 
     def exchange(self):
         """Have the peer take what we sent and answer it."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from net import reset
 from tls import NAME, RawPeer, client_context, server_context
 
 PAGE = resource.getpagesize()
@@ -41,7 +42,7 @@ class Client:
 
     def begin(self, context):
         """Half a handshake."""
-        peer = RawPeer(None, None, context, False, NAME)
+        peer = RawPeer(None, None, context, False)
         try:
             peer.ssl_object.do_handshake()
         except ssl.SSLWantReadError:
@@ -52,8 +53,7 @@ class Client:
         self.sock.unwrap().close()
 
     def reset(self):
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.sock.close()
+        reset(self.sock)
 
     def vanish(self):
         """After some data, without a close_notify."""

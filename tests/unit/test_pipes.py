@@ -8,11 +8,10 @@ import logging
 import os
 import re
 import socket
-import struct
 from unittest import mock
 
 import pytest
-from net import Recorder, open_fds, run, run_until
+from net import Recorder, open_fds, reset, run, run_until
 from pipe_ends import KINDS, LARGE, ends_of, pipe_ends
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
@@ -354,8 +353,7 @@ def test_reading_fails(loop, reported):
         sock, _ = server.accept()
     protocol = Recorder()
     transport, _ = run(loop, loop.connect_read_pipe(lambda: protocol, sock))
-    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    far.close()
+    reset(far)
     run_until(loop, lambda: protocol.lost)
     assert isinstance(protocol.reason, ConnectionResetError)
     [context] = reported

@@ -5,15 +5,12 @@ import functools
 import itertools
 import sys
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import checked
 
 COUNT = 4
 TURNS = 8
-
-CHECKED = settings(
-    max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 ACTIONS = st.tuples(
     st.sampled_from(
@@ -236,7 +233,7 @@ def trace_of(loop, program):
     return world.trace
 
 
-@CHECKED
+@checked(400)
 @given(PROGRAMS)
 def test_programs_leave_the_same_trace(program):
     import fastloop
@@ -244,7 +241,7 @@ def test_programs_leave_the_same_trace(program):
     assert trace_of(fastloop.new_event_loop(), program) == trace_of(asyncio.SelectorEventLoop(), program)
 
 
-@CHECKED
+@checked(400)
 @given(
     st.lists(st.tuples(st.integers(-50, 50), st.booleans()), max_size=60),
     st.lists(st.integers(0, 59), max_size=20),

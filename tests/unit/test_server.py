@@ -12,7 +12,7 @@ import sys
 from asyncio import trsock
 
 import pytest
-from net import Recorder, at_end, receive, receive_exactly, run, run_until
+from net import Recorder, at_end, receive, receive_exactly, reset, run, run_until
 from serving import Service, settle
 
 SINCE_312 = sys.version_info >= (3, 12)
@@ -163,8 +163,7 @@ def test_client_that_left_before_it_was_accepted(loop, service):
 def test_client_that_reset_before_it_was_accepted(loop, service):
     service.start()
     client = service.call()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.close()
+    reset(client)
     run_until(loop, lambda: service.protocols and service.protocols[0].lost)
     [protocol] = service.protocols
     assert protocol.names == ["connection_made", "connection_lost"]

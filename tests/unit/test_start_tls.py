@@ -8,39 +8,30 @@ import sys
 
 import pytest
 from addresses import asyncio_since
-from net import BufferedRecorder, Recorder, at_end, open_fds, receive, receive_exactly, run, run_until
+from net import Recorder, at_end, cancel_after, open_fds, receive, receive_exactly, run, run_until
 from serving import Service
-from tls import NAME, client_context, each_side, each_version, server_context
+from tls import NAME, TlsConnection, buffered, client_context, each_side, each_version, server_context
 
 DATA = bytes(range(256)) * 1000
 SHORT = 0.02  # seconds until a timeout that is waited for
 
 
-class Upgraded:
-    """A connection that was plain; `transport` is what start_tls() has returned, `peer` a `tls.RawPeer`."""
+class Upgraded(TlsConnection):
+    """A connection that was `plain`; `transport` is what start_tls() has returned."""
 
     def __init__(self, tls, server_side=False, protocol=None, new_protocol=None, kind="tcp", **options):
-        self.loop = tls.loop
         self.plain, self.old_protocol, sock = tls.plain(protocol, kind)
-        self.protocol = new_protocol or self.old_protocol
+        super().__init__(
+            tls.loop, self.plain, new_protocol or self.old_protocol, tls.raw(sock, not server_side)
+        )
         self.protocol.transport = self.plain
-        self.peer = tls.raw(sock, not server_side)
 
         async def main():
             starting = tls.start(self.plain, self.protocol, server_side, **options)
             return await asyncio.gather(starting, self.peer.handshake())
 
-        self.transport, _ = run(self.loop, main())
+        self.transport, _ = self.run(main())
         self.protocol.transport = self.transport  # for who ends it
-
-    def run(self, coro):
-        return run(self.loop, coro)
-
-    def send(self, data):
-        """Have the peer write plaintext, and wait until the protocol has received as much."""
-        wanted = len(self.protocol.received) + len(data)
-        self.run(self.peer.write(data))
-        run_until(self.loop, lambda: len(self.protocol.received) >= wanted)
 
     def echo(self, data=DATA):
         """Data passes in both directions."""
@@ -72,7 +63,7 @@ def test_life(tls, server_side, kind):
     upgraded.transport.close()
     assert upgraded.transport.is_closing()
     upgraded.run(upgraded.peer.shutdown())
-    run_until(tls.loop, lambda: upgraded.protocol.lost)
+    upgraded.run_until_lost()
     assert upgraded.protocol.reason is None and upgraded.protocol.names.count("connection_lost") == 1
 
 
@@ -113,7 +104,7 @@ def test_nothing_is_left_open(tls, server_side):
     before = open_fds()
     upgraded = Upgraded(tls, server_side)
     upgraded.transport.abort()
-    run_until(tls.loop, lambda: upgraded.protocol.lost)
+    upgraded.run_until_lost()
     upgraded.peer.close()
     assert open_fds() == before
 
@@ -125,16 +116,14 @@ def test_another_protocol(tls, server_side):
     assert upgraded.transport.get_protocol() is upgraded.protocol
     upgraded.echo()
     upgraded.run(upgraded.peer.shutdown())
-    run_until(tls.loop, lambda: upgraded.protocol.lost)
+    upgraded.run_until_lost()
     assert upgraded.old_protocol.names == ["connection_made"]
     names = upgraded.protocol.names
     assert names[0] == "data_received" and names[-2:] == ["eof_received", "connection_lost"]
 
 
 def test_a_protocol_with_buffers(tls):
-    protocol = BufferedRecorder(1000)
-    protocol.buffer = memoryview(protocol.buffer)
-    Upgraded(tls, protocol=protocol).echo()
+    Upgraded(tls, protocol=buffered(1000)).echo()
 
 
 @each_side
@@ -178,7 +167,7 @@ def test_data_with_the_last_record_of_the_handshake(impl, tls, server_side):
 def test_timeouts_are_the_connections(tls):
     upgraded = Upgraded(tls, ssl_handshake_timeout=10, ssl_shutdown_timeout=SHORT)
     upgraded.transport.close()
-    run_until(tls.loop, lambda: upgraded.protocol.lost)
+    upgraded.run_until_lost()
     assert isinstance(upgraded.protocol.reason, TimeoutError)
 
 
@@ -291,7 +280,7 @@ def test_much_is_written_during_the_handshake(impl, tls):
 
 
 @each_side
-def test_what_is_still_in_the_kernel(tls, turn, server_side):
+def test_what_is_still_in_the_kernel(tls, server_side):
     """Reading was paused, so that it came to nobody.  It is not paused any more, as with a transport of asyncio."""
     transport, protocol, raw = tls.plain()
     transport.pause_reading()
@@ -478,7 +467,7 @@ def test_a_stream_that_fails(loop, tls):
     run(loop, main())
 
 
-def test_a_server_of_streams(loop, tls):
+def test_a_server_of_streams(loop):
     async def serve(reader, writer):
         assert await reader.readline() == b"STARTTLS\n"
         writer.write(b"go ahead\n")
@@ -627,15 +616,7 @@ def test_cancelled(impl, tls, server_side, turns):
     """The connection is closed."""
     transport, protocol, raw = tls.plain()
 
-    async def main():
-        starting = tls.loop.create_task(tls.start(transport, protocol, server_side))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-
-    run(tls.loop, main())
+    run(tls.loop, cancel_after(turns, tls.start(transport, protocol, server_side)))
     assert transport.is_closing()
     run_until(tls.loop, lambda: transport.get_extra_info("socket").fileno() == -1)
     told_of(impl, tls, protocol, None)

@@ -70,7 +70,7 @@ def test_tls_on_top_of_start_tls(loop, tls):
     assert close_pair(loop, *transports) == [None, None]
 
 
-def test_tls_within_tls_that_fails(impl, loop, tls):
+def test_tls_within_tls_that_fails(impl, tls):
     asyncio_since(impl, 3, 13)
     outer = tls.pair()
     errors = secured_pair(tls, *outer, server_hostname="wrong.example")
@@ -178,7 +178,7 @@ def test_a_foreign_transport_that_fails(loop, tls):
     run_until(loop, lambda: protocol.lost)
 
 
-def test_a_transport_of_the_loop_that_is_no_socket(loop, tmp_path):
+def test_a_transport_of_the_loop_that_is_no_socket(loop):
     """Pipes have one direction only."""
     left, right = socket.socketpair()
     with right:

@@ -1,6 +1,5 @@
 """TLSEngine, bytes in and bytes out: both ways of passing data, against each other and against Python's SSLObject."""
 
-import _ssl
 import contextlib
 import ctypes
 import gc
@@ -14,9 +13,11 @@ import weakref
 import pytest
 import trustme
 from fastloop._fastloop import TLSEngine
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import checked
 from test_subinterpreters import RUN_IN_NEW_INTERPRETER
+from tls import Library
 
 NAME = "server.example"
 BIG = bytes(range(256)) * 4000
@@ -258,7 +259,7 @@ def test_output_is_taken_bit_by_bit_while_more_is_written(engine, connect):
     assert b"".join(received) == BIG[:200_000]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@checked(25)
 @given(
     writes=st.lists(st.integers(1, 40_000), min_size=1, max_size=6),
     pieces=st.lists(st.integers(1, 20_000), min_size=1, max_size=6),
@@ -611,17 +612,6 @@ def test_a_client_asked_for_its_certificate_later(engine, authority, server_cont
 
 
 # -- what comes in the middle of data, provoked through OpenSSL itself ----------------------------------
-
-
-class Library:
-    """Functions of OpenSSL that Python does not offer, for the SSL behind one side's SSLObject."""
-
-    def __init__(self, side):
-        self.functions = ctypes.CDLL(_ssl.__file__)
-        self.ssl = ctypes.c_void_p.from_address(id(side.ssl_object._sslobj) + object.__basicsize__ + 8)
-
-    def __getattr__(self, name):
-        return lambda *args: getattr(self.functions, name)(self.ssl, *args)
 
 
 def attempt(function, *args):

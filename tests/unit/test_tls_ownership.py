@@ -17,11 +17,6 @@ from tls import NAME, TlsEnds, authority, certificate, client_context
 BIG = bytes(5_000_000)
 
 
-def turns(turn, count=5):
-    for _ in range(count):
-        turn()
-
-
 # The loop.
 
 
@@ -45,7 +40,7 @@ def test_time_of_the_loops_own(impl):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_close_after_the_loop_was_closed(impl, loop, tls):
+def test_close_after_the_loop_was_closed(loop, tls):
     """It raises, and the closed loop keeps nothing alive."""
     connection = tls.connect(server_side=True)
     transport = weakref.ref(connection.transport)
@@ -98,7 +93,7 @@ STATES = {
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("state", STATES)
-def test_all_is_freed_with_the_loop(impl, tls, state):
+def test_all_is_freed_with_the_loop(impl, state):
     """Of a connection that the loop was closed with, whatever its protocol does at its own end."""
     if impl.name == "asyncio":
         pytest.skip("asyncio leaves registrations and descriptors behind")
@@ -120,13 +115,13 @@ def test_all_is_freed_with_the_loop(impl, tls, state):
     right.close()
 
 
-def test_unclosed_with_reading_paused(impl, loop, tls, turn):
+def test_unclosed_with_reading_paused(impl, tls, turn):
     """The loop does not keep a transport that nobody can resume any more; its descriptor is closed."""
     if impl.name == "asyncio":
         pytest.skip("asyncio's transport and its protocols refer to each other, and the selector to them")
     connection = tls.connect(server_side=True)
     leave_unread(connection)
-    turns(turn)
+    turn(5)
     tls.protocols.clear()
     transport = weakref.ref(connection.transport)
     del connection
@@ -263,7 +258,7 @@ def test_a_layer_in_the_middle_of_another_ones_start(impl, tls, turn):
         new_layer().start(transport, None, Received(transport))
     assert len(layers()) == before + 1
     transport.abort()
-    turns(turn)
+    turn(5)
     del transport
     tls.protocols.clear()
     gc.collect()
@@ -278,7 +273,7 @@ def test_a_descriptor_that_waits_for_close_notify_is_the_transports(loop, tls, t
     connection = tls.connect(server_side=True)
     number = connection.transport.get_extra_info("socket").fileno()
     connection.transport.close()
-    turns(turn, 2)
+    turn(2)
     for method in (loop.add_reader, loop.add_writer):
         with pytest.raises(RuntimeError, match="is used by transport"):
             method(number, print)

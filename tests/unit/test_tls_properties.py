@@ -10,18 +10,12 @@ import ssl
 import threading
 from dataclasses import dataclass, replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from net import TIMEOUT, BufferedRecorder, Recorder, run
-from tls import NAME, VERSIONS, Cut, RawPeer, TlsEnds, context_for
+from properties import checked
+from tls import VERSIONS, Cut, RawPeer, TlsEnds, context_for, make_transport, start_tls
 
-CHECKED = settings(
-    max_examples=100,
-    deadline=None,
-    database=None,
-    # A fixture here names an implementation, which no example changes.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 TEXT = random.Random(5).randbytes(500_000)
 PLAIN = b"220 ready\r\n"
 
@@ -148,20 +142,14 @@ class End:
     async def secure(self):
         """Make the transport, and complete the handshake."""
         plan = self.plan
-        options = {"server_hostname": None if plan.server_side else NAME}
         context = cached_context(plan.server_side, plan.version)
         if plan.plain is None:
-            make = self.loop.create_connection
-            if plan.server_side:
-                make, options = self.loop.connect_accepted_socket, {}
-            await make(lambda: self.protocol, sock=self.sock, ssl=context, **options)
+            await make_transport(self.loop, lambda: self.protocol, self.sock, plan.server_side, ssl=context)
             return
         transport, _ = await self.loop.create_connection(lambda: self.protocol, sock=self.sock)
         if plan.plain:
             transport.write(PLAIN)
-        self.transport = await self.loop.start_tls(
-            transport, self.protocol, context, server_side=plan.server_side, **options
-        )
+        self.transport = await start_tls(self.loop, transport, self.protocol, context, plan.server_side)
 
     async def write(self):
         position = 0
@@ -378,7 +366,7 @@ def settled(impl, plan):
     return plan
 
 
-@CHECKED
+@checked(100)
 @given(
     plan=plans(CLOSE, CLOSE_AT_ONCE, CLOSE_NOTIFY, EOF, EOF_AT_ONCE), kind=st.sampled_from(["tcp", "unix"])
 )
@@ -408,8 +396,7 @@ async def connect_segmented(ends, plan, segments, limit=None):
     """A loop's end that has begun, in a task, and the peer."""
     ours, theirs = ends.sockets("unix", plan.sndbuf)
     context = cached_context(not plan.server_side, plan.version)
-    name = NAME if plan.server_side else None
-    peer = SegmentedPeer(ends.loop, theirs, context, not plan.server_side, name, limit=limit)
+    peer = SegmentedPeer(ends.loop, theirs, context, not plan.server_side, limit=limit)
     peer.prepare(plan, **segments)
     end = End(ends, plan, ours)
     living = asyncio.create_task(end.live())
@@ -418,7 +405,7 @@ async def connect_segmented(ends, plan, segments, limit=None):
     return end, living, peer
 
 
-@CHECKED
+@checked(100)
 @given(
     plan=plans(CLOSE, CLOSE_AT_ONCE, CLOSE_NOTIFY, CLOSE_NOTIFY_AT_ONCE, EOF, EOF_AT_ONCE), segments=SEGMENTS
 )
@@ -437,7 +424,7 @@ def test_records_cut_and_joined(impl, plan, segments):
         check(end, plan, peer.plaintext)
 
 
-@CHECKED
+@checked(100)
 @given(plan=plans(ABORT, CUT), segments=SEGMENTS, limit=st.integers(0, 6000))
 def test_broken_off(impl, plan, segments, limit):
     """What has arrived until then is a beginning of what was sent, and who was connected hears of the end."""

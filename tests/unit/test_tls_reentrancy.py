@@ -12,11 +12,6 @@ from tls import client_context, server_context
 BIG = bytes(100_000)
 
 
-def turns(turn, count=5):
-    for _ in range(count):
-        turn()
-
-
 def interrupt(*args):
     raise KeyboardInterrupt
 

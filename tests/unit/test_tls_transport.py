@@ -5,17 +5,10 @@ import socket
 import ssl
 
 import pytest
-from net import BufferedRecorder, Recorder, open_fds, run, run_until
-from tls import NAME, certificate, client_context, each_side, each_version, server_context
+from net import BufferedRecorder, Recorder, open_fds, run, run_until, write_soon
+from tls import NAME, RECORD, certificate, client_context, each_side, each_version, pattern, server_context
 
-RECORD = 16384  # bytes of plaintext that a record can hold
 SIZES = (1, RECORD - 1, RECORD, RECORD + 1, 1 << 20)
-
-
-def pattern(size):
-    """So many bytes, no two places of which are easily taken for each other."""
-    words = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
-    return words[:size]
 
 
 # The order of calls.
@@ -119,35 +112,22 @@ def test_data_with_the_last_record_fills_buffers(impl, tls, server_side):
 
 @LAST_WORD
 def test_pausing_in_connection_made_holds_back_the_data_with_the_last_record(tls, turn, server_side):
-    left, right = tls.sockets()
-    peer = tls.raw(right, not server_side)
     protocol = Recorder(connection_made=lambda transport: transport.pause_reading())
-
-    async def main():
-        await asyncio.gather(tls.make(left, protocol, server_side), peer.handshake(b"early"))
-
-    run(tls.loop, main())
-    turn()
-    turn()
-    assert protocol.names == ["connection_made"] and not protocol.transport.is_reading()
-    protocol.transport.resume_reading()
-    run_until(tls.loop, lambda: protocol.received == b"early")
+    connection = tls.connect(protocol, server_side, also=b"early")
+    turn(2)
+    assert protocol.names == ["connection_made"] and not connection.transport.is_reading()
+    connection.transport.resume_reading()
+    connection.run_until(lambda: protocol.received == b"early")
 
 
 @LAST_WORD
 def test_closing_in_connection_made(tls, server_side):
     """The peer sees the end, and the protocol hears of it after the connection was returned."""
-    left, right = tls.sockets()
-    peer = tls.raw(right, not server_side)
     protocol = Recorder(connection_made=lambda transport: transport.close())
-
-    async def main():
-        (transport, _), _ = await asyncio.gather(tls.make(left, protocol, server_side), peer.handshake())
-        assert transport.is_closing()
-        await peer.shutdown()
-
-    run(tls.loop, main())
-    run_until(tls.loop, lambda: protocol.lost)
+    connection = tls.connect(protocol, server_side)
+    assert connection.transport.is_closing()
+    connection.run(connection.peer.shutdown())
+    connection.run_until_lost()
     assert protocol.names[0] == "connection_made" and protocol.reason is None
 
 
@@ -228,12 +208,7 @@ def test_many_writes_in_one_callback(loop, tls):
     connection = tls.connect()
     pieces = [b"%d," % number for number in range(2000)]
 
-    def write():
-        for piece in pieces:
-            connection.transport.write(piece)
-
-    loop.call_soon(write)
-    expected = b"".join(pieces)
+    expected = write_soon(loop, connection.transport, pieces)
     assert connection.run(connection.peer.read(len(expected))) == expected
 
 
@@ -261,12 +236,7 @@ def test_small_and_large_writes_keep_their_order(loop, tls):
     connection = tls.connect()
     pieces = [pattern(size) for size in (1, 100_000, 3, RECORD, 200_000, 5)]
 
-    def write():
-        for piece in pieces:
-            connection.transport.write(piece)
-
-    loop.call_soon(write)
-    expected = b"".join(pieces)
+    expected = write_soon(loop, connection.transport, pieces)
     assert connection.run(connection.peer.read(len(expected))) == expected
 
 
@@ -311,7 +281,7 @@ def test_writelines(tls):
     assert connection.run(connection.peer.read(len(expected))) == expected
 
 
-def test_nothing_is_no_record(loop, tls, turn):
+def test_nothing_is_no_record(tls, turn):
     connection = tls.connect()
     before = connection.peer.received
     connection.transport.write(b"")
@@ -480,7 +450,7 @@ def test_a_client_gets_a_session(tls):
     assert session is not None and session.timeout > 0
 
 
-def test_tickets_are_no_data(tls, turn):
+def test_tickets_are_no_data(tls):
     """What TLS 1.3 sends after the handshake for itself calls nobody."""
     connection = tls.connect(ssl=client_context("TLSv1.3"))
     run_until(tls.loop, lambda: connection.transport.get_extra_info("ssl_object").session.has_ticket)

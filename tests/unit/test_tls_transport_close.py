@@ -5,20 +5,11 @@ import ssl
 
 import pytest
 from addresses import asyncio_since
-from net import BufferedRecorder, Recorder, receive_all, run, run_until
-from tls import each_side, each_version
+from net import Recorder, fail, receive_all, run, run_until
+from tls import buffered, each_side, each_version
 
 BIG = bytes(range(256)) * 5000  # more than the kernel and the limits of a connection take
 SHORT = 0.05  # seconds that a test waits for a timeout
-
-
-def fail(*args):
-    raise ZeroDivisionError("on purpose")
-
-
-def settle(turn, count=10):
-    for _ in range(count):
-        turn()
 
 
 # close().
@@ -125,8 +116,7 @@ def test_close_in_buffer_updated(impl, tls):
     """The rest of what had arrived is discarded.  asyncio delivers more of it, and ends with an error."""
     if impl.name == "asyncio":
         pytest.skip("asyncio aborts the connection")
-    protocol = BufferedRecorder(10)
-    protocol.buffer = memoryview(protocol.buffer)
+    protocol = buffered(10)
     protocol.on["buffer_updated"] = lambda size: protocol.transport.close()
     connection = tls.connect(protocol)
     connection.run(connection.peer.write(bytes(100)))
@@ -212,7 +202,7 @@ def test_close_while_data_is_held_back(impl, loop, tls, turn, size):
         await connection.peer.shutdown()
 
     talking = loop.create_task(talk())
-    settle(turn)
+    turn(10)
     connection.transport.close()
     run(loop, talking)
     connection.run_until_lost()
@@ -351,7 +341,7 @@ def test_abort_again(tls, turn):
         connection.transport.abort()
     connection.run_until_lost()
     connection.transport.abort()
-    settle(turn)
+    turn(10)
     assert connection.protocol.names == ["connection_made", "connection_lost"]
 
 
@@ -360,7 +350,7 @@ def test_close_after_abort(tls, turn):
     connection.transport.abort()
     connection.transport.close()
     connection.run_until_lost()
-    settle(turn)
+    turn(10)
     assert connection.protocol.names == ["connection_made", "connection_lost"]
 
 
@@ -368,7 +358,7 @@ def test_no_data_after_abort(tls, turn):
     connection = tls.connect()
     connection.run(connection.peer.write(b"data"))
     connection.transport.abort()
-    settle(turn)
+    turn(10)
     assert connection.protocol.names == ["connection_made", "connection_lost"]
 
 
@@ -380,7 +370,7 @@ def test_abort_in_a_callback(tls, turn, name):
     peer = connection.peer
     connection.run(peer.send(peer.encrypt(b"data") + peer.close_notify()))
     connection.run_until_lost()
-    settle(turn)
+    turn(10)
     assert protocol.reason is None and protocol.names.count("connection_lost") == 1
     assert protocol.names.index("connection_lost") == len(protocol.names) - 1
 
@@ -389,7 +379,7 @@ def test_abort_with_reading_paused(tls, turn):
     connection = tls.connect()
     connection.transport.pause_reading()
     connection.run(connection.peer.write(b"held"))
-    settle(turn)
+    turn(10)
     connection.transport.abort()
     connection.run_until_lost()
     assert connection.protocol.names == ["connection_made", "connection_lost"]
@@ -422,7 +412,7 @@ def test_connection_made_that_fails(tls, reported, server_side):
 def test_connection_lost_that_fails(tls, reported, turn):
     connection = tls.connect(Recorder(connection_lost=fail))
     connection.transport.abort()
-    settle(turn)
+    turn(10)
     assert connection.protocol.lost
     assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
     reported.clear()

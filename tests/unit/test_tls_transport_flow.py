@@ -5,7 +5,7 @@ import contextlib
 import io
 
 import pytest
-from net import Recorder, run, run_until
+from net import Recorder, check_limits, fail, run, run_until
 from tls import each_side, each_version
 
 KIB = 1024
@@ -43,16 +43,7 @@ class Filled:
 
 
 def test_limits(tls):
-    transport = tls.connect().transport
-    assert transport.get_write_buffer_limits() == (128 * KIB, 512 * KIB)
-    assert transport.set_write_buffer_limits(1000, 100) is None
-    assert transport.get_write_buffer_limits() == (100, 1000)
-    transport.set_write_buffer_limits(high=1000)
-    assert transport.get_write_buffer_limits() == (250, 1000)
-    transport.set_write_buffer_limits(low=1000)
-    assert transport.get_write_buffer_limits() == (1000, 4000)
-    transport.set_write_buffer_limits()
-    assert transport.get_write_buffer_limits() == (128 * KIB, 512 * KIB)
+    check_limits(tls.connect().transport, (128 * KIB, 512 * KIB))
 
 
 @pytest.mark.parametrize("limits", [(1, 2), (-1, None), (None, -1), (5, -1)], ids=repr)
@@ -139,10 +130,6 @@ def test_new_limits_while_data_waits(tls):
 @pytest.mark.parametrize("name", ["pause_writing", "resume_writing"])
 def test_callbacks_that_fail(tls, reported, name):
     """It is reported, and the connection goes on."""
-
-    def fail():
-        raise ZeroDivisionError("on purpose")
-
     filled = Filled(tls, Recorder(**{name: fail}))
     filled.drain()
     filled.connection.run_until(lambda: filled.protocol.names[-1] == "resume_writing")

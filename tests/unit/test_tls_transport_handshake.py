@@ -10,9 +10,9 @@ import sys
 
 import pytest
 from addresses import asyncio_since
-from net import Recorder, at_end, open_fds, receive_all, run, run_until
+from net import Recorder, at_end, cancel_after, fail, open_fds, receive_all, run, run_until
 from serving import Service
-from tls import NAME, certificate, client_context, each_side, each_version, server_context
+from tls import NAME, authority, certificate, client_context, each_side, each_version, server_context
 
 SHORT = 0.02  # seconds until a timeout that is waited for
 TIMEOUTS = pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
@@ -168,7 +168,7 @@ def test_default_context(tls, name):
     assert error.verify_code in (19, 20)  # a self-signed one in the chain, or no issuer to be found
 
 
-def test_host_is_the_name(loop, tls, listener):
+def test_host_is_the_name(loop, listener):
     """The certificate is for another name than the address in use."""
 
     async def main():
@@ -227,7 +227,7 @@ def test_unix_server_and_connection(loop, tls, tmp_path, monkeypatch):
 
 
 @each_side
-def test_connected_unix_sockets(loop, tls, server_side):
+def test_connected_unix_sockets(tls, server_side):
     connection = tls.connect(server_side=server_side, kind="unix")
     connection.send(b"hello")
     assert connection.transport.get_extra_info("sockname") == ""
@@ -401,12 +401,7 @@ def test_cancelled_at_once(tls, server_side, turns):
     protocol = Recorder()
 
     async def main():
-        connecting = tls.loop.create_task(tls.make(left, protocol, server_side))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        connecting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await connecting
+        await cancel_after(turns, tls.make(left, protocol, server_side))
         if not turns:
             left.close()
         await receive_all(tls.loop, right)
@@ -476,10 +471,6 @@ def test_sni_callback_that_fails(impl, tls, monkeypatch):
     """Nobody can raise what it raises: it is reported as such, and the handshake fails."""
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_type))
-
-    def fail(ssl_object, name, context):
-        raise ZeroDivisionError("on purpose")
-
     context = server_context()
     context.sni_callback = fail
     error, peer_error = fails(tls, ssl.SSLError, server_side=True, ssl=context)
@@ -521,20 +512,13 @@ class ResumingContext(ssl.SSLContext):
 def test_a_context_that_wraps_in_its_own_way(tls):
     """wrap_bio() is called as asyncio calls it, so that a client can resume a session."""
     server, client = server_context(tls.version), ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(cadata=ca_certificate())
+    authority().configure_trust(client)
     for resumed in (False, True):
         connection = tls.connect(ssl=client, peer_context=server)
         connection.send(b"the ticket of TLS 1.3 comes before this")
         ssl_object = connection.transport.get_extra_info("ssl_object")
         assert ssl_object.session_reused is resumed
         client.session = ssl_object.session
-
-
-def ca_certificate():
-    """The certificate of the authority that signs, as PEM."""
-    from tls import authority
-
-    return authority().cert_pem.bytes().decode()
 
 
 class Object(ssl.SSLObject):

@@ -6,30 +6,8 @@ import itertools
 import ssl
 
 import pytest
-from net import BufferedRecorder, Recorder, run
-from tls import each_side, each_version
-
-RECORD = 16384  # bytes of plaintext that a record can hold
-FATAL = "Fatal error on SSL protocol"
-
-
-def pattern(size):
-    """So many bytes, no two places of which are easily taken for each other."""
-    words = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
-    return words[:size]
-
-
-def turns(turn, count=5):
-    for _ in range(count):
-        turn()
-
-
-def buffered(size=65536, **on):
-    """A BufferedRecorder whose buffer is a memoryview: asyncio loses what it reads into the slice of another type."""
-    protocol = BufferedRecorder(size, **on)
-    protocol.buffer = memoryview(protocol.buffer)
-    return protocol
-
+from net import BufferedRecorder, Recorder, fail, run
+from tls import RECORD, buffered, each_side, each_version, pattern
 
 # Buffers of the protocol.
 
@@ -110,10 +88,6 @@ def failing(tls, reported, protocol, data=b"data", **on):
     return exc
 
 
-def fail(*args):
-    raise ZeroDivisionError("on purpose")
-
-
 @pytest.mark.parametrize("name", ["get_buffer", "buffer_updated"])
 def test_buffer_callbacks_that_fail(tls, reported, name):
     exc = failing(tls, reported, buffered(), **{name: fail})
@@ -150,7 +124,7 @@ def test_nothing_arrives_while_paused(tls, turn):
     transport.pause_reading()
     assert not transport.is_reading()
     connection.run(connection.peer.write(b"held"))
-    turns(turn)
+    turn(5)
     assert protocol.names == ["connection_made"]
     transport.resume_reading()
     assert transport.is_reading()
@@ -164,7 +138,7 @@ def test_pausing_twice(tls, turn):
     for _ in range(2):
         connection.transport.pause_reading()
     connection.run(connection.peer.write(b"held"))
-    turns(turn)
+    turn(5)
     assert not connection.protocol.received
     for _ in range(2):
         connection.transport.resume_reading()
@@ -187,10 +161,10 @@ def test_resuming_and_pausing_again(tls, turn):
     connection = tls.connect()
     connection.transport.pause_reading()
     connection.run(connection.peer.write(b"held"))
-    turns(turn)
+    turn(5)
     connection.transport.resume_reading()
     connection.transport.pause_reading()
-    turns(turn)
+    turn(5)
     assert not connection.protocol.received
     connection.transport.resume_reading()
     connection.run_until(lambda: connection.protocol.received == b"held")
@@ -206,10 +180,10 @@ def test_pausing_in_data_received(tls, turn):
     connection.run_until(lambda: protocol.received)
     connection.run(connection.peer.write(data[RECORD:]))
     for _ in range(1000):
-        turns(turn, 2)
+        turn(2)
         assert protocol.names[-1] == "data_received"
         before = len(protocol.received)
-        turns(turn, 2)
+        turn(2)
         assert len(protocol.received) == before
         if before == len(data):
             break
@@ -225,7 +199,7 @@ def test_pausing_in_buffer_updated(tls, turn):
     connection.run(connection.peer.write(data))
     for count in range(1, 11):
         connection.run_until(lambda count=count: protocol.names.count("buffer_updated") == count)
-        turns(turn, 2)
+        turn(2)
         assert protocol.names.count("buffer_updated") == count
         assert len(protocol.received) == 1000 * count
         protocol.transport.resume_reading()
@@ -250,7 +224,7 @@ def test_pausing_holds_the_peer_back(tls, turn, server_side):
     before = -1
     while sent != before:
         before = sent
-        turns(turn, 50)
+        turn(50)
     assert 0 < sent < 100 * len(block) and not connection.protocol.received
     wanted = sent + len(block)
     connection.transport.resume_reading()
@@ -266,7 +240,7 @@ def test_writing_while_reading_is_paused(tls):
     assert connection.run(connection.peer.read(300_000)) == pattern(300_000)
 
 
-def test_pausing_with_much_decrypted(tls, turn):
+def test_pausing_with_much_decrypted(tls):
     """More than one call of data_received() is made of."""
     protocol = Recorder()
     protocol.on["data_received"] = lambda data: protocol.transport.pause_reading()
@@ -298,7 +272,7 @@ def test_close_notify_while_paused(tls, turn, server_side, held):
     if held:
         connection.run(connection.peer.write(held))
     connection.run(connection.peer.send_close_notify())
-    turns(turn)
+    turn(5)
     assert protocol.names == ["connection_made"]
     connection.transport.resume_reading()
     connection.run_until(lambda: "eof_received" in protocol.names)
@@ -318,7 +292,7 @@ def test_end_of_the_stream_while_paused(tls, turn, held):
     if held:
         connection.run(connection.peer.write(held))
     connection.peer.close()
-    turns(turn)
+    turn(5)
     assert protocol.names == ["connection_made"]
     connection.transport.resume_reading()
     connection.run_until_lost()
@@ -334,7 +308,7 @@ def test_pausing_in_the_last_data_received(tls, turn):
     peer = connection.peer
     connection.run(peer.send(peer.encrypt(b"last") + peer.close_notify()))
     connection.run_until(lambda: protocol.received == b"last")
-    turns(turn)
+    turn(5)
     protocol.transport.resume_reading()
     peer.close()
     connection.run_until_lost()
@@ -379,7 +353,7 @@ def test_reset_while_paused(tls, turn):
     connection = tls.connect()
     connection.transport.pause_reading()
     connection.peer.reset()
-    turns(turn)
+    turn(5)
     connection.transport.resume_reading()
     connection.run_until_lost()
     assert isinstance(connection.protocol.reason, ConnectionResetError)
@@ -510,7 +484,7 @@ def test_pausing_in_get_buffer(impl, tls, turn):
     protocol.on["get_buffer"] = lambda sizehint: connection.transport.pause_reading()
     connection.run(connection.peer.write(b"data"))
     connection.run_until(lambda: not connection.transport.is_reading())
-    turns(turn)
+    turn(5)
     assert not protocol.received
     protocol.on.clear()
     connection.transport.resume_reading()
@@ -521,7 +495,7 @@ def test_set_protocol_while_paused(tls, turn):
     connection = tls.connect()
     connection.transport.pause_reading()
     connection.run(connection.peer.write(b"held"))
-    turns(turn)
+    turn(5)
     other = buffered(3)
     connection.transport.set_protocol(other)
     connection.transport.resume_reading()

@@ -12,7 +12,7 @@ from asyncio import trsock
 from unittest import mock
 
 import pytest
-from net import Recorder, fill, run, tcp_pair, unix_pair
+from net import Recorder, fill, reset, run, tcp_pair, unix_pair
 
 METHODS = sorted(name for name in dir(asyncio.Transport) if not name.startswith("_"))
 
@@ -305,8 +305,7 @@ def test_extra_info_of_a_closed_transport(connection, turn):
 def test_peername_of_who_is_gone_already(loop, turn):
     """The peer of an accepted connection may have closed it before the transport is made."""
     left, right = tcp_pair()
-    right.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    right.close()
+    reset(right)
     protocol = Recorder()
     transport = connected(loop, left, protocol)
     assert transport.get_extra_info("peername") is None

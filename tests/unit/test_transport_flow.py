@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from net import receive
+from net import check_limits, receive
 
 
 def test_write_buffer_size(connection):
@@ -54,22 +54,7 @@ def test_write_buffer_size_at_the_end(connection, turn, method):
 
 
 def test_limits(connection):
-    transport = connection.transport
-    assert transport.get_write_buffer_limits() == (16384, 65536)
-    assert transport.set_write_buffer_limits(1000, 100) is None
-    assert transport.get_write_buffer_limits() == (100, 1000)
-    transport.set_write_buffer_limits(high=1000)
-    assert transport.get_write_buffer_limits() == (250, 1000)
-    transport.set_write_buffer_limits(low=1000)
-    assert transport.get_write_buffer_limits() == (1000, 4000)
-    transport.set_write_buffer_limits(high=0)
-    assert transport.get_write_buffer_limits() == (0, 0)
-    transport.set_write_buffer_limits(5, 5)
-    assert transport.get_write_buffer_limits() == (5, 5)
-    transport.set_write_buffer_limits()
-    assert transport.get_write_buffer_limits() == (16384, 65536)
-    transport.set_write_buffer_limits(high=None, low=None)
-    assert transport.get_write_buffer_limits() == (16384, 65536)
+    check_limits(connection.transport, (16384, 65536))
 
 
 @pytest.mark.parametrize("high, low", [(1, 2), (-1, -1), (10, -1), (-10, None), (None, -4)])

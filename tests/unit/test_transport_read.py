@@ -8,9 +8,10 @@ import socket
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from net import BufferedRecorder, Recorder, fill, receive, run, run_until, unix_pair
+from net import BufferedRecorder, Recorder, fill, receive, reset, run, run_until, unix_pair
+from properties import checked
 
 READ_SIZE = 256 * 1024  # bytes: the most that one data_received() gets
 
@@ -261,12 +262,6 @@ def test_end_is_not_seen_during_a_pause(connection, turn):
     connection.transport.resume_reading()
     run_until(connection.loop, lambda: connection.protocol.lost)
     assert connection.protocol.names[1:] == ["data_received", "eof_received", "connection_lost"]
-
-
-def reset(sock):
-    """Close a TCP socket so that the peer sees a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    sock.close()
 
 
 def cpu_seconds(loop, seconds):
@@ -638,12 +633,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@checked(60)
 @given(steps=st.lists(STEPS, max_size=30))
 def test_stream_arrives_unchanged(connect, turn, steps):
     script = Script(connect(), turn)

@@ -6,9 +6,10 @@ import socket
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from net import BufferedRecorder, Connection, Recorder, receive, run, unix_pair
+from properties import checked
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 14),
@@ -185,12 +186,7 @@ def notes_of(name, steps, reactions, keep_open):
         return trace.notes
 
 
-@settings(
-    max_examples=300,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@checked(300)
 @given(steps=STEPS, reactions=REACTIONS, keep_open=st.booleans())
 def test_same_trace(steps, reactions, keep_open):
     expected = notes_of("asyncio", steps, reactions, keep_open)

@@ -10,9 +10,10 @@ import sys
 import threading
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from net import Recorder, at_end, receive, receive_all, receive_exactly, run, run_until
+from net import Recorder, at_end, receive, receive_all, receive_exactly, run, run_until, write_soon
+from properties import checked
 
 OLD_WRITELINES = (3, 12) <= sys.version_info < (3, 14)
 
@@ -264,23 +265,14 @@ def test_order_of_small_and_large_writes(loop, connection):
     sizes = [1, 100_000, 2, 70_000, 3, 1_000_000, 1, 1, 1, 4096, 16384, 65536, 5]
     pieces = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
 
-    def write():
-        for piece in pieces:
-            connection.transport.write(piece)
-
-    loop.call_soon(write)
-    assert run(loop, receive_exactly(loop, connection.peer, sum(sizes))) == b"".join(pieces)
+    expected = write_soon(loop, connection.transport, pieces)
+    assert run(loop, receive_exactly(loop, connection.peer, sum(sizes))) == expected
 
 
 def test_many_small_writes(loop, connection):
     pieces = [b"%d," % number for number in range(5000)]
 
-    def write():
-        for piece in pieces:
-            connection.transport.write(piece)
-
-    loop.call_soon(write)
-    expected = b"".join(pieces)
+    expected = write_soon(loop, connection.transport, pieces)
     assert run(loop, receive_exactly(loop, connection.peer, len(expected))) == expected
 
 
@@ -768,12 +760,7 @@ class Script:
 
 
 @pytest.mark.parametrize("last", ["close", "write_eof"])
-@settings(
-    max_examples=40,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@checked(40)
 @given(steps=st.lists(WRITES, max_size=20))
 def test_stream_arrives_unchanged(connect, turn, last, steps):
     connection = connect(sndbuf=1)

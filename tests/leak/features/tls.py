@@ -8,7 +8,7 @@ import ssl
 from types import SimpleNamespace
 
 from ._tools import Oops, cancelled, feature, fresh_loop, run_one_turn, turns
-from .transports import Buffered, Closing, Echo
+from .transports import Buffered, Closing, Echo, Faulty
 
 NAME = "server.example"
 WRONG_NAME = "other.example"
@@ -101,11 +101,6 @@ class Gatherer(Closing):
         self.count += len(data)
         if self.count == self.wanted:
             self.complete.set_result(None)
-
-
-class Faulty(Closing):
-    def data_received(self, data):
-        raise Oops
 
 
 async def close(*protocols):
