@@ -44,4 +44,4 @@ def check_traffic(run_script, shim, fault, log, program, clients, *args, environ
     )
     assert (result.stderr, result.returncode) == ("", 0)
     assert result.stdout.split() == [hashlib.sha256(random_data(size)).hexdigest()] * clients
-    assert int(log.read_text()) > 50
+    assert int(log.read_text()) > 20  # there are 47 to 37,000: few where the kernel takes all at once

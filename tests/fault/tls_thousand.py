@@ -6,6 +6,7 @@ Prints a JSON object: how much more there is, after COUNT connections, of the pr
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import json
@@ -23,6 +24,7 @@ from net import reset
 from tls import NAME, RawPeer, client_context, server_context
 
 PAGE = resource.getpagesize()
+TIMEOUT = 80  # seconds: a handshake takes milliseconds, but the machine may have other things to do
 
 
 # -- the clients, in a process of their own so that they are not measured -------------------------------
@@ -130,7 +132,7 @@ async def come_and_go(clients, count):
     return peak
 
 
-async def serve(clients_of, warm_up, count):
+async def serve(warm_up, count):
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Greeter, "127.0.0.1", 0, backlog=count, ssl=server_context())
     before_clients = account()["descriptors"]
@@ -148,9 +150,16 @@ async def serve(clients_of, warm_up, count):
     }
 
 
+@contextlib.contextmanager
 def clients_of(port):
+    """Their process, which does not outlive a server that fails."""
     command = [sys.executable, __file__, "clients", str(port)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as clients:
+        try:
+            yield clients
+        except BaseException:
+            clients.kill()
+            raise
 
 
 def main(name, *arguments):
@@ -166,7 +175,7 @@ def main(name, *arguments):
 
         loop = fastloop.new_event_loop()
     counts = map(int, arguments)
-    print(json.dumps(loop.run_until_complete(asyncio.wait_for(serve(clients_of, *counts), 30))))
+    print(json.dumps(loop.run_until_complete(asyncio.wait_for(serve(*counts), TIMEOUT))))
     loop.close()
 
 
