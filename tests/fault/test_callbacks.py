@@ -141,8 +141,7 @@ def test_factory_that_closes_the_server(impl, loop, turn):
     for peer in peers:
         peer.close()
     loop.run_until_complete(server.wait_closed())
-    for _ in range(10):
-        turn()
+    turn(10)
     for protocol in protocols:
         assert protocol.names.count("connection_lost") == 1
     assert open_fds() == before

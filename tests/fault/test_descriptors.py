@@ -134,8 +134,7 @@ def test_write_to_a_closed_number(connection, turn, reported, size, close_number
     close_number(connection)
     connection.transport.write(bytes(size))
     connection.run_until_lost()
-    for _ in range(2):
-        turn()
+    turn(2)
     assert connection.protocol.names.count("connection_lost") == 1
     assert connection.protocol.reason.errno == errno.EBADF
     assert at_end(connection.peer)
@@ -154,8 +153,7 @@ def test_end_of_a_closed_number(connection, turn, reported, method, close_number
     """The descriptor cannot be closed again, which is reported; connection_lost() comes all the same."""
     close_number(connection)
     getattr(connection.transport, method)()
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.names == ["connection_made", "connection_lost"]
     assert connection.protocol.reason is None
     assert [context["exception"].errno for context in reported] in ([], [errno.EBADF])
@@ -171,8 +169,7 @@ def test_pause_and_resume_of_a_closed_number(connection, turn, reported, close_n
         assert error.errno == errno.EBADF
     turn()
     connection.transport.abort()
-    for _ in range(2):
-        turn()
+    turn(2)
     assert connection.protocol.names.count("connection_lost") == 1
 
 
@@ -235,8 +232,7 @@ def test_socket_closed_by_who_made_it(impl, loop, turn, size, waiting):
                 receive(right)
                 turn()
             transport.abort()
-            for _ in range(3):
-                turn()
+            turn(3)
         assert protocol.names.count("connection_lost") == 1
 
 
@@ -264,8 +260,7 @@ def test_socket_closed_while_it_connects(loop, turn):
     run_until(loop, connecting.done)
     if connecting.exception() is None:
         connecting.result()[0].abort()
-    for _ in range(3):
-        turn()
+    turn(3)
     right.close()
 
 

@@ -128,8 +128,7 @@ def test_hundred_peers_reset_at_once(loop, turn, reported):
     for peer in peers:
         reset(peer)
     run_until(loop, lambda: all(protocol.lost for protocol in protocols))
-    for _ in range(3):
-        turn()
+    turn(3)
     assert {type(protocol.reason) for protocol in protocols} <= {*GONE} and reported == []
 
 
@@ -152,8 +151,7 @@ def test_one_connection_aborts_the_others_that_failed_too(loop, turn):
     for number, peer in enumerate(peers):
         (reset if number % 2 else socket.socket.close)(peer)
     run_until(loop, lambda: all(protocol.lost for protocol in protocols))
-    for _ in range(3):
-        turn()
+    turn(3)
     assert [protocol.names.count("connection_lost") for protocol in protocols] == [1] * 10
 
 

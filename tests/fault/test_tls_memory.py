@@ -125,8 +125,7 @@ def meet(loop, server_side, stage):
     meeting = Meeting(loop, server_side, "start_tls" if stage == "upgrading" else "connect")
     meeting.turn()
     if stage in ("shaking hands", "upgrading"):
-        for _ in range(3):
-            meeting.turn()
+        meeting.turn(3)
         return meeting
     transport = meeting.shake_hands()
     if stage == "writing":

@@ -31,8 +31,7 @@ def test_reader_is_called_as_long_as_it_is_readable(loop, turn, pair):
     seen = []
     loop.add_reader(left, seen.append, "readable")
     right.send(b"x")
-    for _ in range(3):
-        turn()
+    turn(3)
     assert seen == ["readable"] * 3
     loop.remove_reader(left)
 
@@ -400,8 +399,7 @@ def test_number_used_again_while_a_duplicate_lives(impl, loop, turn):
     again, other = os.pipe()
     assert again == reader
     loop.add_reader(again, seen.append, "new")
-    for _ in range(3):
-        turn()
+    turn(3)
     assert seen == []
     os.write(other, b"x")
     turn()

@@ -236,8 +236,7 @@ def test_coroutine_closed_behind_the_tasks_back(loop, turn):
 def test_one_coroutine_in_two_tasks(loop, turn):
     coro = asyncio.sleep(0, "result")
     first, second = loop.create_task(coro), loop.create_task(coro)
-    for _ in range(4):
-        turn()
+    turn(4)
     outcomes = [str(task.exception() or task.result()) for task in (first, second)]
     assert "result" in outcomes and "cannot reuse already awaited coroutine" in outcomes
 
@@ -412,8 +411,7 @@ def test_cancel_down_a_deep_chain(loop, turn):
         await (loop.create_task(link(depth - 1)) if depth else loop.create_future())
 
     task = loop.create_task(link(300))
-    for _ in range(302):
-        turn()
+    turn(302)
     task.cancel("all the way")
     with pytest.raises(asyncio.CancelledError, match="all the way"):
         loop.run_until_complete(task)

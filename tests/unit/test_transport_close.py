@@ -20,8 +20,7 @@ class DeepFailure(BaseException):
 
 def ended(connection, turn, *names):
     """The calls so far are `names` between connection_made and the only connection_lost, and stay so."""
-    for _ in range(2):
-        turn()
+    turn(2)
     found = [name for name in connection.protocol.names if name != "get_buffer"]
     return found == ["connection_made", *names, "connection_lost"]
 
@@ -91,8 +90,7 @@ def test_nothing_is_received_while_close_sends(connection, turn):
     filled = connection.fill()
     connection.transport.close()
     connection.peer.send(b"x")
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.received == b""
     received = b""
     while len(received) < filled:
@@ -137,8 +135,7 @@ def test_two_connections_end_each_other(connect, turn, method):
     other.peer.send(b"x")
     turn()
     assert sorted([bytes(one.protocol.received), bytes(other.protocol.received)]) == [b"", b"x"]
-    for _ in range(2):
-        turn()
+    turn(2)
     assert one.protocol.lost != other.protocol.lost
 
 

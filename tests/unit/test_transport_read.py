@@ -125,8 +125,7 @@ def test_is_reading(connection, turn):
 def test_nothing_arrives_during_a_pause(connection, turn):
     connection.transport.pause_reading()
     connection.peer.send(b"x")
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.received == b""
     connection.transport.resume_reading()
     connection.peer.send(b"y")
@@ -222,8 +221,7 @@ def test_pause_before_the_event_of_the_turn_is_dispatched(loop, connect, turn):
     other.protocol.on["data_received"] = lambda _: one.transport.pause_reading()
     one.peer.send(b"x")
     other.peer.send(b"x")
-    for _ in range(3):
-        turn()
+    turn(3)
     assert sorted([bytes(one.protocol.received), bytes(other.protocol.received)]) == [b"", b"x"]
     one.transport.resume_reading()
     other.transport.resume_reading()
@@ -256,8 +254,7 @@ def test_end_is_not_seen_during_a_pause(connection, turn):
     connection.transport.pause_reading()
     connection.peer.send(b"x")
     connection.peer.close()
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.names == ["connection_made"]
     connection.transport.resume_reading()
     run_until(connection.loop, lambda: connection.protocol.lost)
@@ -318,8 +315,7 @@ def test_end_closes(connect, turn, protocol_type, answer):
 def test_end_may_leave_the_other_direction_open(loop, connect, turn, protocol_type, answer):
     connection = connect(protocol_type(eof_received=lambda: answer))
     connection.peer.shutdown(socket.SHUT_WR)
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.names.count("eof_received") == 1
     assert not connection.transport.is_closing() and not connection.protocol.lost
     connection.transport.write(b"still here")
@@ -373,8 +369,7 @@ def test_both_ends_half_closed(connect, turn):
     connection = connect(Recorder(eof_received=lambda: True))
     connection.transport.write_eof()
     connection.peer.shutdown(socket.SHUT_WR)
-    for _ in range(3):
-        turn()
+    turn(3)
     assert connection.protocol.names == ["connection_made", "eof_received"]
     connection.transport.close()
     turn()
@@ -387,8 +382,7 @@ def test_pause_in_the_last_data_received(connect, turn):
     connection = connect(protocol)
     connection.peer.send(b"x")
     connection.peer.close()
-    for _ in range(3):
-        turn()
+    turn(3)
     assert protocol.names == ["connection_made", "data_received"]
     protocol.transport.resume_reading()
     turn()
@@ -437,8 +431,7 @@ def test_buffered_end(connect, turn):
 def test_small_buffer(connect, turn, size):
     connection = connect(BufferedRecorder(size))
     connection.peer.send(b"some data")
-    for _ in range(9):
-        turn()
+    turn(9)
     counts = [args[0] for name, *args in connection.protocol.calls if name == "buffer_updated"]
     assert connection.protocol.received == b"some data"
     assert counts == [size] * (9 // size) + [9 % size] * (9 % size > 0)
@@ -494,8 +487,7 @@ def test_buffer_is_let_go_of(connect, turn):
     protocol.on["buffer_updated"] = buffer_updated
     connection = connect(protocol)
     connection.peer.send(bytes(100))
-    for _ in range(5):
-        turn()
+    turn(5)
     assert [args[0] for name, *args in protocol.calls if name == "buffer_updated"] == [4, 8, 12, 16, 20]
     protocol.buffer.clear()
 
