@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import sys
 from asyncio.trsock import TransportSocket
 
@@ -164,25 +163,39 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
         except BaseException:
             sock.close()
             raise
-        waiter.add_done_callback(functools.partial(self._handshake_ended, protocol, transport))
+        handshake = self._await_handshake(protocol, transport, waiter)
+        try:
+            self._loop.create_task(handshake)
+        except BaseException:
+            handshake.close()
+            transport.abort()
+            raise
 
-    def _handshake_ended(
+    async def _await_handshake(
         self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport, waiter: asyncio.Future[None]
     ) -> None:
-        """Close a connection that did not come about; as in asyncio only the debug mode tells."""
-        failure = waiter.exception()
-        if failure is None:
-            return
-        transport.close()
-        if self._loop.get_debug():
-            self._loop.call_exception_handler(
-                {
-                    "message": "Error on transport creation for incoming connection",
-                    "exception": failure,
-                    "protocol": protocol,
-                    "transport": transport,
-                }
-            )
+        """Close a connection that does not come about; as in asyncio only the debug mode tells.
+
+        This is a task so that asyncio.run(), which cancels those that are left, ends the connection too.
+        """
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            transport.close()
+            raise
+        except BaseException as failure:  # noqa: BLE001
+            transport.close()
+            if self._loop.get_debug():
+                self._loop.call_exception_handler(
+                    {
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": failure,
+                        "protocol": protocol,
+                        "transport": transport,
+                    }
+                )
+        finally:
+            del waiter  # its exception's traceback refers to this frame
 
     # -- the end
 
@@ -206,9 +219,15 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
             self._wakeup()
 
     def close_clients(self) -> None:
-        """Close all connections, each as its transport's close() does."""
+        """Close all connections, each as its transport's close() does.
+
+        Over TLS no peer is waited for: an idle one might not take leave before the shutdown timeout.
+        """
         for transport in self._clients():
-            transport.close()
+            if isinstance(transport, _fastloop.SSLTransport):
+                transport._close_unanswered()
+            else:
+                transport.close()
 
     def abort_clients(self) -> None:
         """Abort all connections, each as its transport's abort() does."""

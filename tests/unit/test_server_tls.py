@@ -3,12 +3,13 @@
 import asyncio
 import contextvars
 import gc
+import socket
 import ssl
 import sys
 
 import pytest
 import trustme
-from net import Recorder, at_end, open_fds, run, run_until
+from net import TIMEOUT, Recorder, at_end, open_fds, run, run_until
 from serving import Service, settle
 
 NAME = "server.example"
@@ -224,6 +225,75 @@ def test_close_clients(impl, loop, service):
     run(loop, server.wait_closed())
     run_until(loop, lambda: protocol.lost and client.lost and is_disconnected(waiting))
     assert service.protocols[1].calls == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="wait_closed() returns at once up to Python 3.11")
+def test_close_clients_waits_for_no_peer(impl, loop, service):
+    """A client that is connected and does not answer would hold a server up for the whole shutdown timeout."""
+    if impl.name == "asyncio" and not SINCE_313:
+        pytest.skip("asyncio has it from Python 3.13 on")
+    server = service.start()
+    protocol, client = service.open()
+    client.transport.pause_reading()  # and so it does not take leave
+    data = bytes(100_000)
+    protocol.transport.write(data)
+    server.close()
+    server.close_clients()
+    began = loop.time()
+    run(loop, server.wait_closed())
+    assert protocol.calls[-1] == ("connection_lost", None)
+    assert loop.time() - began < 20  # the shutdown timeout is 30 s
+    client.transport.resume_reading()
+    run_until(loop, lambda: client.lost)
+    assert client.received == data
+
+
+def test_close_clients_when_they_are_closing(impl, loop, service):
+    """Those that wait for their peer's close_notify do not any longer."""
+    if impl.name == "asyncio" and not SINCE_313:
+        pytest.skip("asyncio has it from Python 3.13 on")
+    server = service.start()
+    protocol, client = service.open()
+    client.transport.pause_reading()
+    protocol.transport.close()
+    settle(loop)
+    assert not protocol.lost
+    server.close_clients()
+    run_until(loop, lambda: protocol.lost)
+    assert protocol.calls[-1] == ("connection_lost", None)
+
+
+def test_run_ends_during_a_handshake(impl):
+    """What the end of a run cancels is the handshake too: nothing is left of the connection."""
+
+    async def main():
+        server = await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", 0, ssl=context)
+        sock = socket.create_connection(server.sockets[0].getsockname())
+        await asyncio.sleep(0.01)
+        server.close()
+        return sock
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with asyncio.Runner(loop_factory=impl.new_event_loop) as runner:
+        sock = runner.run(main())
+    with sock:
+        sock.settimeout(TIMEOUT)
+        assert at_end(sock)
+
+
+def test_a_task_factory_that_fails(impl, loop, service, turn, reported):
+    """The connection does not come about, nor does anything stay open."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio forgets the socket")
+    service.start()
+    loop.set_task_factory(lambda *args, **kwargs: 1 / 0)
+    waiting = service.call()
+    while not reported:
+        turn()
+    loop.set_task_factory(None)
+    run_until(loop, lambda: is_disconnected(waiting))
+    assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
+    reported.clear()
 
 
 NUMBER = contextvars.ContextVar("number", default=0)

@@ -115,12 +115,17 @@ def test_all_is_freed_with_the_loop(impl, state):
     right.close()
 
 
-def test_unclosed_with_reading_paused(impl, tls, turn):
-    """The loop does not keep a transport that nobody can resume any more; its descriptor is closed."""
+@pytest.mark.parametrize("way", ["the peer has left", "enough is kept"])
+def test_unclosed_with_reading_paused(impl, tls, turn, way):
+    """When the loop reads no more it does not keep a transport that nobody can resume; its descriptor is closed."""
     if impl.name == "asyncio":
         pytest.skip("asyncio's transport and its protocols refer to each other, and the selector to them")
     connection = tls.connect(server_side=True)
+    if way == "enough is kept":
+        connection.transport.set_read_buffer_limits(0)
     leave_unread(connection)
+    if way == "the peer has left":
+        connection.peer.sock.shutdown(socket.SHUT_WR)
     turn(5)
     tls.protocols.clear()
     transport = weakref.ref(connection.transport)

@@ -537,3 +537,25 @@ def test_wait_closed(loop):
     run(loop, main())
     assert right.recv(10) == b"x" and at_end(right)
     right.close()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:unclosed transport:ResourceWarning"
+)  # asyncio's cannot be closed any more
+@pytest.mark.parametrize("ending", ["close", "abort"])
+def test_another_thread_in_debug_mode(impl, loop, ending):
+    """It is told that it must not, and nothing has happened."""
+    left, right = unix_pair()
+    protocol = Recorder()
+    transport, _ = run(loop, loop.create_connection(lambda: protocol, sock=left))
+    loop.set_debug(True)
+    with pytest.raises(RuntimeError, match="Non-thread-safe operation"):
+        run(loop, asyncio.to_thread(getattr(transport, ending)))
+    if impl.name == "fastloop":
+        assert not transport.is_closing()
+        transport.close()
+        run_until(loop, lambda: protocol.lost)
+    left.close()
+    right.close()
+    protocol.transport = transport = None
+    gc.collect()

@@ -204,8 +204,8 @@ int
 fl_transport_rearm(TransportObject *self)
 {
     /* while the descriptor is lent to loop.sendfile(), what it waits for has its place in the poller */
-    bool wanted = self->negotiating || (self->reading && !self->paused && !self->io.closing);
-    bool reads = wanted && self->begun && !self->io.lent;
+    bool heard = self->reading && !self->io.closing && (!self->paused || self->hoarding);
+    bool reads = (heard || self->negotiating) && self->begun && !self->io.lent;
     return fl_io_watch(self->loop, &self->io,
                        (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
 }

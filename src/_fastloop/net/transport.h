@@ -71,6 +71,7 @@ typedef struct {
     bool reading;        /* the protocol gets what arrives, unless paused */                       \
     bool negotiating;    /* it reads for its own sake, whatever the protocol wants */              \
     bool paused;         /* pause_reading() */                                                     \
+    bool hoarding;       /* it reads all the same, and keeps what comes */                         \
     bool draining;       /* told when the descriptor takes more bytes */                           \
     bool protocol_paused; /* pause_writing() was called */                                         \
     bool inside          /* a call into the protocol is under way in `context` */
@@ -200,6 +201,11 @@ int fl_transport_init_nothing(PyObject *self, PyObject *args, PyObject *kwargs);
    `topics` (which ends with NULL), keep it in *slot and add it to the module.  0 or -1. */
 int fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, const char *name,
                           PyTypeObject **slot, PyMethodDef *const *topics);
+
+/* Watermarks in bytes from the arguments high and low of set_write_buffer_limits() and the like, either of which may be
+   missing; `preset` is the high one if both are.  0, or -1 with an exception. */
+int fl_watermarks_given(PyObject *const given[2], size_t preset, size_t *high_water,
+                        size_t *low_water);
 
 /* The socket object, made when nobody has asked for it before: borrowed, or NULL with an exception. */
 PyObject *fl_transport_socket(TransportObject *self);

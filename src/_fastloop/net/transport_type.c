@@ -194,6 +194,13 @@ Transport_is_closing(TransportObject *self, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(self->io.closing);
 }
 
+/* Debug mode finds out who ends a connection from another thread.  0 or -1. */
+static int
+transport_check_thread(TransportObject *self)
+{
+    return self->conn_lost ? 0 : fl_loop_check_thread(self->loop);
+}
+
 PyDoc_STRVAR(close_doc,
              "close($self, /)\n--\n\n"
              "Receive no more, send what is buffered, then call protocol.connection_lost(None).");
@@ -201,7 +208,7 @@ PyDoc_STRVAR(close_doc,
 static PyObject *
 Transport_close(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (fl_transport_close(self) < 0) {
+    if (transport_check_thread(self) < 0 || fl_transport_close(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -213,7 +220,8 @@ PyDoc_STRVAR(abort_doc, "abort($self, /)\n--\n\n"
 static PyObject *
 Transport_abort(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (fl_transport_ops_of(self)->hurry(self) < 0 || fl_transport_force_close(self, NULL) < 0) {
+    if (transport_check_thread(self) < 0 || fl_transport_ops_of(self)->hurry(self) < 0 ||
+        fl_transport_force_close(self, NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -385,12 +393,32 @@ watermark_given(PyObject *given, Py_ssize_t preset, Py_ssize_t *value)
 
 /* The high watermark when only the low one may be given. */
 static Py_ssize_t
-watermark_above(TransportObject *self, PyObject *given, Py_ssize_t low)
+watermark_above(PyObject *given, Py_ssize_t low, size_t preset)
 {
     if (!fl_arg_given(given)) {
-        return (Py_ssize_t)fl_transport_ops_of(self)->high_water;
+        return (Py_ssize_t)preset;
     }
     return low > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low;
+}
+
+int
+fl_watermarks_given(PyObject *const given[2], size_t preset, size_t *high_water, size_t *low_water)
+{
+    Py_ssize_t high, low;
+    if (watermark_given(given[1], -1, &low) < 0 ||
+        watermark_given(given[0], watermark_above(given[1], low, preset), &high) < 0) {
+        return -1;
+    }
+    if (!fl_arg_given(given[1])) {
+        low = high >> 2; /* rounded down, as Python's // does */
+    }
+    if (high < low || low < 0) {
+        PyErr_Format(PyExc_ValueError, "high (%zd) must be >= low (%zd) must be >= 0", high, low);
+        return -1;
+    }
+    *high_water = (size_t)high;
+    *low_water = (size_t)low;
+    return 0;
 }
 
 PyDoc_STRVAR(
@@ -406,25 +434,15 @@ Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, 
 {
     static const fl_signature signature = {
         "set_write_buffer_limits", 0, 2, 2, {FL_PARAM(high), FL_PARAM(low)}};
+    const fl_transport_ops *ops = fl_transport_ops_of(self);
     PyObject *given[2];
-    Py_ssize_t high, low;
+    size_t high, low;
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
-        watermark_given(given[1], -1, &low) < 0 ||
-        watermark_given(given[0], watermark_above(self, given[1], low), &high) < 0) {
+        fl_watermarks_given(given, ops->high_water, &high, &low) < 0 || ops->hurry(self) < 0) {
         return NULL;
     }
-    if (!fl_arg_given(given[1])) {
-        low = high >> 2; /* rounded down, as Python's // does */
-    }
-    if (high < low || low < 0) {
-        return PyErr_Format(PyExc_ValueError, "high (%zd) must be >= low (%zd) must be >= 0", high,
-                            low);
-    }
-    if (fl_transport_ops_of(self)->hurry(self) < 0) {
-        return NULL;
-    }
-    self->high_water = (size_t)high;
-    self->low_water = (size_t)low;
+    self->high_water = high;
+    self->low_water = low;
     return fl_transport_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define SPARE_MAX (512 * 1024) /* bytes of output memory kept for the next write */
-#define RECORD_MAX (16 * 1024)
 #define RECORD_EXTRA 96 /* at least what a record adds to its plaintext: if it is more, OpenSSL gets more memory */
 
 static const fl_libssl *
@@ -96,14 +95,17 @@ direct_feed_eof(TLSEngineObject *self)
     return 0;
 }
 
-static int
-direct_has_input(TLSEngineObject *self)
+static Py_ssize_t
+direct_unread(TLSEngineObject *self)
 {
-    if (direct_pending(self) > 0 || direct_lib(self)->SSL_pending(self->ssl) > 0) {
-        return 1;
+    Py_ssize_t n = (Py_ssize_t)direct_pending(self);
+    if (n == 0) {
+        n = direct_lib(self)->SSL_pending(self->ssl);
     }
-    direct_drop_kept(self);
-    return 0;
+    if (n == 0) {
+        direct_drop_kept(self);
+    }
+    return n;
 }
 
 /* -- data ------------------------------------------------------------------------------------------ */
@@ -170,7 +172,7 @@ static void
 direct_make_room(TLSEngineObject *self, size_t len)
 {
     fl_buf_mem *sealed = &self->sealed;
-    size_t need = len + (len / RECORD_MAX + 1) * RECORD_EXTRA;
+    size_t need = len + (len / FL_TLS_RECORD_MAX + 1) * RECORD_EXTRA;
     size_t left = sealed->length - self->taken;
     if (sealed->max - sealed->length >= need) {
         return;
@@ -318,7 +320,7 @@ const fl_tls_ops fl_tls_direct_ops = {
     .feed = direct_feed,
     .unlend = direct_unlend,
     .feed_eof = direct_feed_eof,
-    .has_input = direct_has_input,
+    .pending = direct_unread,
     .read = direct_read,
     .write = direct_write,
     .put_first = direct_put_first,

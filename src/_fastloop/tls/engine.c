@@ -85,6 +85,17 @@ fl_tls_output_taken(TLSEngineObject *self, size_t n)
     }
 }
 
+Py_ssize_t
+fl_tls_pending(TLSEngineObject *self)
+{
+    if (engine_enter(self) < 0) {
+        return -1;
+    }
+    Py_ssize_t n = self->ops->pending(self);
+    self->busy = false;
+    return n;
+}
+
 /* -- handshake and shutdown ------------------------------------------------------------------------ */
 
 /* Call a method that waits for the peer.  1: done, 0: wants input, -1: failed. */
@@ -118,6 +129,15 @@ fl_tls_handshake(TLSEngineObject *self)
 }
 
 int
+fl_tls_is_greeting(TLSEngineObject *self)
+{
+    PyObject *version = PyObject_CallMethod(self->sslobject, "version", NULL);
+    int rc = version == NULL ? -1 : version == Py_None;
+    Py_XDECREF(version);
+    return rc;
+}
+
+int
 fl_tls_shutdown(TLSEngineObject *self)
 {
     if (engine_enter(self) < 0) {
@@ -137,11 +157,11 @@ engine_postpone(TLSEngineObject *self, size_t total)
 }
 
 static Py_ssize_t
-engine_read(TLSEngineObject *self, char *buffer, size_t size)
+engine_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 {
-    size_t total = 0;
+    size_t total = filled;
     while (total < size) {
-        Py_ssize_t n = self->ended ? 1 : self->ops->has_input(self);
+        Py_ssize_t n = self->ended ? 1 : self->ops->pending(self);
         if (n > 0) {
             n = self->ops->read(self, buffer + total, size - total);
         }
@@ -155,14 +175,14 @@ engine_read(TLSEngineObject *self, char *buffer, size_t size)
 }
 
 Py_ssize_t
-fl_tls_read(TLSEngineObject *self, char *buffer, size_t size)
+fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 {
     if (engine_enter_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
     Py_ssize_t n = FL_TLS_FAILED;
     if (self->failure == NULL) {
-        n = engine_read(self, buffer, size);
+        n = engine_read(self, buffer, size, filled);
     }
     else {
         PyErr_SetRaisedException(self->failure);
@@ -185,7 +205,8 @@ fl_tls_write(TLSEngineObject *self, const char *data, size_t len)
 
 /* -- making it ------------------------------------------------------------------------------------- */
 
-/* sslcontext.wrap_bio(incoming, outgoing, server_side=…, server_hostname=…, session=…) */
+/* sslcontext.wrap_bio(incoming, outgoing, server_side=…, server_hostname=…[, session=…]).  The user's own method may know
+   nothing of sessions. */
 static PyObject *
 engine_wrap(TLSEngineObject *self, PyObject *sslcontext, bool server_side,
             PyObject *server_hostname, PyObject *session)
@@ -193,11 +214,12 @@ engine_wrap(TLSEngineObject *self, PyObject *sslcontext, bool server_side,
     PyObject *method = PyObject_GetAttrString(sslcontext, "wrap_bio");
     PyObject *args = method == NULL ? NULL : PyTuple_Pack(2, self->incoming, self->outgoing);
     PyObject *kwargs =
-        args == NULL
-            ? NULL
-            : Py_BuildValue("{s:O,s:O,s:O}", "server_side", server_side ? Py_True : Py_False,
-                            "server_hostname", server_hostname ? server_hostname : Py_None,
-                            "session", session ? session : Py_None);
+        args == NULL ? NULL
+                     : Py_BuildValue("{s:O,s:O}", "server_side", server_side ? Py_True : Py_False,
+                                     "server_hostname", server_hostname ? server_hostname : Py_None);
+    if (kwargs != NULL && session != NULL && PyDict_SetItemString(kwargs, "session", session) < 0) {
+        Py_CLEAR(kwargs);
+    }
     PyObject *sslobject = kwargs == NULL ? NULL : PyObject_Call(method, args, kwargs);
     Py_XDECREF(kwargs);
     Py_XDECREF(args);

@@ -13,6 +13,8 @@
 
 #include <stdbool.h>
 
+#define FL_TLS_RECORD_MAX (16 * 1024) /* bytes that one record decrypts to at most */
+
 typedef struct fl_tls TLSEngineObject;
 
 /* Results below 1 of functions that return a number of bytes. */
@@ -28,7 +30,7 @@ typedef struct {
     int (*feed)(TLSEngineObject *self, const char *data, size_t len, bool lend); /* 0 or -1 */
     int (*unlend)(TLSEngineObject *self);                                        /* 0 or -1 */
     int (*feed_eof)(TLSEngineObject *self);                                      /* 0 or -1 */
-    int (*has_input)(TLSEngineObject *self); /* whether read() may get on: 1 or 0, -1 with an exception */
+    Py_ssize_t (*pending)(TLSEngineObject *self); /* bytes not read, 0: read() has to wait; or -1 */
     Py_ssize_t (*read)(TLSEngineObject *self, char *buffer, size_t size); /* once: at most a record */
     Py_ssize_t (*write)(TLSEngineObject *self, const char *data, size_t len);
     int (*put_first)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
@@ -89,10 +91,17 @@ int fl_tls_feed_eof(TLSEngineObject *self);
 /* Go on with the handshake.  1: done, 0: wants input, -1: it has failed. */
 int fl_tls_handshake(TLSEngineObject *self);
 
-/* Decrypt up to `size` > 0 bytes, as much as the input allows.  Their number, or FL_TLS_….  A failure behind some data
-   is kept for the next call.  None of the user's code runs but a context's _msg_callback and, when a peer renegotiates
+/* Whether OpenSSL's part of the handshake is not done, or -1 with an exception.  What follows is Python code's, such as
+   that of a class derived from SSLObject which refuses the peer. */
+int fl_tls_is_greeting(TLSEngineObject *self);
+
+/* How much input is left: bytes as received, or decrypted where there are none of these.  -1 with an exception. */
+Py_ssize_t fl_tls_pending(TLSEngineObject *self);
+
+/* Decrypt as much as the input allows into the buffer, whose first `filled` of `size` bytes are data from an earlier call
+   already.  How many are filled then, or FL_TLS_….  A failure behind some data is kept for the next call.  None of the user's code runs but a context's _msg_callback and, when a peer renegotiates
    TLS 1.2 with a pre-shared key, the callback for that key. */
-Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size);
+Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled);
 
 /* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
    call again after more input, with the same bytes in front.  What user's code may run: as for fl_tls_read(). */

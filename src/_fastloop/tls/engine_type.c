@@ -6,8 +6,6 @@
 
 #include <structmember.h>
 
-#define RECORD_MAX (16 * 1024)
-
 /* -- methods --------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(handshake_doc,
@@ -92,7 +90,7 @@ TLSEngine_read(TLSEngineObject *self, PyObject *arg)
     if (bytes == NULL) {
         return NULL;
     }
-    return engine_bytes(bytes, fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)size));
+    return engine_bytes(bytes, fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)size, 0));
 }
 
 PyDoc_STRVAR(receive_doc,
@@ -108,10 +106,10 @@ TLSEngine_receive(TLSEngineObject *self, PyObject *data)
         return NULL;
     }
     /* plaintext is shorter than what it was encrypted to, but a record may have been under way */
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + RECORD_MAX);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + FL_TLS_RECORD_MAX);
     Py_ssize_t n = FL_TLS_FAILED;
     if (bytes != NULL && fl_tls_feed(self, view.buf, (size_t)view.len) == 0) {
-        n = fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+        n = fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), 0);
         PyObject *raised = PyErr_GetRaisedException();
         if (fl_tls_unlend(self) < 0) {
             n = FL_TLS_FAILED;

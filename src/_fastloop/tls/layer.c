@@ -116,6 +116,21 @@ layer_complete_waiter(StreamObject *self, PyObject *exc)
     return fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
 }
 
+/* The raised exception ends the handshake.  What the engine has to send then tells the peer why, if OpenSSL has failed; if
+   Python code has refused the peer, it would have the peer believe that all is well. */
+static int
+layer_refuse(StreamObject *self, const char *message)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    int failed = fl_tls_is_greeting(fl_tls_layer(self)->engine);
+    if (failed < 0) {
+        PyErr_Clear(); /* the first one tells what is wrong */
+    }
+    PyErr_SetRaisedException(exc);
+    return failed > 0 ? fl_tls_failed(self, message)
+                      : fl_transport_fatal((TransportObject *)self, message);
+}
+
 /* The raised exception ends the connection before anybody could use it. */
 static int
 layer_give_up(StreamObject *self, const char *message)
@@ -126,7 +141,7 @@ layer_give_up(StreamObject *self, const char *message)
     PyObject *exc = PyErr_GetRaisedException();
     PyErr_SetRaisedException(Py_NewRef(exc));
     PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, fl_tls_failed(self, message));
+    fl_leaving_step(&leaving, layer_refuse(self, message));
     fl_leaving_step(&leaving, layer_complete_waiter(self, exc));
     Py_DECREF(exc);
     return fl_leaving_raise(leaving);
@@ -211,14 +226,15 @@ layer_established(StreamObject *self)
     TLSLayerObject *layer = fl_tls_layer(self);
     PyObject *leaving = NULL;
     layer_cancel_timer(layer);
-    layer->stage = FL_TLS_OPEN;
-    layer->pending = true;
-    self->negotiating = false;
     fl_leaving_step(&leaving, log_duration(self));
     fl_leaving_step(&leaving, layer_note_peercert(self));
     if (self->conn_lost) { /* user's code in between has aborted it: whoever waits hears of that */
         return fl_leaving_raise(leaving);
     }
+    layer->stage = FL_TLS_OPEN;
+    layer->pending = true;
+    self->negotiating = false;
+    fl_tls_hoard(self);
     fl_leaving_step(&leaving, layer_tell_made(self));
     fl_leaving_step(&leaving, layer_complete_waiter(self, NULL));
     fl_leaving_step(&leaving, layer_open(self));
@@ -346,6 +362,21 @@ fl_tls_leave(TransportObject *transport)
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
         return layer_cut_off(transport);
     }
+    return fl_stream_flush(self);
+}
+
+int
+fl_tls_close_unanswered(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    layer->unanswered = true;
+    if (!self->io.closing) {
+        return fl_transport_close((TransportObject *)self);
+    }
+    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->conn_lost) {
+        return 0;
+    }
+    fl_tls_take_leave(self);
     return fl_stream_flush(self);
 }
 

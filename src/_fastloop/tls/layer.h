@@ -27,13 +27,16 @@ typedef struct {
     double since;    /* loop time when the handshake began, seconds */
     size_t unsent;   /* bytes of the engine's output that the kernel has not taken */
     size_t received; /* bytes that came last */
+    size_t high_water; /* bytes received and not read: so much is kept at most while reading is paused */
+    size_t low_water; /* … and what set_read_buffer_limits() was given besides */
     fl_tls_stage stage;
-    bool attached;  /* to a transport */
-    bool pending;   /* the engine may have more to give before it gets more */
-    bool peer_gone; /* end of file was received */
-    bool parted;    /* our close_notify was made … */
-    bool greeted;   /* … and the peer's has come */
-    bool told_eof;  /* eof_received() was called */
+    bool attached;   /* to a transport */
+    bool pending;    /* the engine may have more to give before it gets more */
+    bool peer_gone;  /* end of file was received */
+    bool parted;     /* our close_notify was made … */
+    bool greeted;    /* … and the peer's has come */
+    bool unanswered; /* … or is not waited for */
+    bool told_eof;   /* eof_received() was called */
 } TLSLayerObject;
 
 static inline TLSLayerObject *
@@ -68,6 +71,9 @@ int fl_tls_failed(StreamObject *self, const char *message);
 /* Nothing is waited for any more. */
 void fl_tls_take_leave(StreamObject *self);
 
+/* close() without waiting for the peer's close_notify.  0 or -1. */
+int fl_tls_close_unanswered(StreamObject *self);
+
 /* fl_transport_ops.{leave,lost} and fl_stream_ops.drained. */
 int fl_tls_leave(TransportObject *transport);
 int fl_tls_lost(TransportObject *transport, PyObject *exc);
@@ -75,10 +81,15 @@ int fl_tls_drained(StreamObject *self);
 
 /* -- data (layer_data.c) ---------------------------------------------------------------------------- */
 
-/* fl_io_ops.ready, fl_stream_ops.transmit and fl_transport_ops.{unsent,discard,resumed}. */
+/* From now on what comes while reading is paused is kept, up to the high watermark, so that the end of the connection is
+   noticed. */
+void fl_tls_hoard(StreamObject *self);
+
+/* fl_io_ops.ready, fl_stream_ops.transmit and fl_transport_ops.{unsent,spill,discard,resumed}. */
 int fl_tls_ready(fl_io *io, unsigned ready);
 int fl_tls_transmit(StreamObject *self);
 size_t fl_tls_unsent(TransportObject *transport);
+int fl_tls_spill(TransportObject *transport);
 void fl_tls_discard(TransportObject *transport);
 int fl_tls_resumed(TransportObject *transport);
 

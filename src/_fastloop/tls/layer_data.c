@@ -38,9 +38,9 @@ layer_unlend(TLSLayerObject *layer)
 
 /* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
 static Py_ssize_t
-layer_read(TLSLayerObject *layer, char *buffer, size_t size)
+layer_read(TLSLayerObject *layer, char *buffer, size_t size, size_t filled)
 {
-    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size);
+    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size, filled);
     if (layer_unlend(layer) < 0) {
         return FL_TLS_FAILED;
     }
@@ -56,7 +56,7 @@ layer_drop_data(StreamObject *self)
     char *scratch = fl_loop_scratch(self->loop);
     Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
     while (n > 0) {
-        n = layer_read(layer, scratch + WASTE_OFFSET, WASTE_MAX);
+        n = layer_read(layer, scratch + WASTE_OFFSET, WASTE_MAX, 0);
     }
     layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
     return n;
@@ -159,7 +159,7 @@ layer_part(StreamObject *self)
     }
     layer->parted = true;
     int rc = fl_tls_shutdown(layer->engine);
-    if (rc == 1) {
+    if (rc == 1 || (rc == 0 && layer->unanswered)) {
         fl_tls_take_leave(self);
     }
     return rc < 0 ? -1 : 0;
@@ -205,6 +205,13 @@ fl_tls_unsent(TransportObject *transport)
     return self->outbox.size + fl_tls_layer(self)->unsent;
 }
 
+int
+fl_tls_spill(TransportObject *transport)
+{
+    bool waits = fl_tls_layer((StreamObject *)transport)->stage == FL_TLS_HANDSHAKE;
+    return waits ? 0 : fl_stream_spill(transport);
+}
+
 void
 fl_tls_discard(TransportObject *transport)
 {
@@ -244,8 +251,24 @@ layer_receive(StreamObject *self)
     return fl_tls_feed(layer->engine, scratch, (size_t)n) < 0 ? -1 : 1;
 }
 
+/* There is as much plaintext as there was room for: read on while there is more. */
+static Py_ssize_t
+layer_read_on(TLSLayerObject *layer, PyObject **bytes)
+{
+    size_t size = (size_t)PyBytes_GET_SIZE(*bytes);
+    Py_ssize_t n = (Py_ssize_t)size;
+    while ((size_t)n == size && size < PLAIN_MAX) {
+        size = 2 * size + FL_TLS_RECORD_MAX < PLAIN_MAX ? 2 * size + FL_TLS_RECORD_MAX : PLAIN_MAX;
+        if (_PyBytes_Resize(bytes, (Py_ssize_t)size) < 0) {
+            return FL_TLS_FAILED;
+        }
+        n = layer_read(layer, PyBytes_AS_STRING(*bytes), size, (size_t)n);
+    }
+    return n;
+}
+
 /* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
-   received, but for the rest of a record whose beginning came before, and then there is more. */
+   received, unless the beginning of a record came before. */
 static PyObject *
 layer_read_bytes(StreamObject *self, Py_ssize_t *n)
 {
@@ -258,7 +281,10 @@ layer_read_bytes(StreamObject *self, Py_ssize_t *n)
         layer_unlend(layer);
         return NULL;
     }
-    *n = layer_read(layer, PyBytes_AS_STRING(bytes), size);
+    *n = layer_read(layer, PyBytes_AS_STRING(bytes), size, 0);
+    if (*n == (Py_ssize_t)size) {
+        *n = layer_read_on(layer, &bytes);
+    }
     if (*n <= 0) {
         Py_CLEAR(bytes);
     }
@@ -303,7 +329,7 @@ layer_deliver(StreamObject *self)
 static int
 layer_deliver_into(StreamObject *self, Py_buffer *view)
 {
-    Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len);
+    Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len, 0);
     PyBuffer_Release(view);
     if (n <= 0) {
         return layer_no_data(self, n);
@@ -374,10 +400,38 @@ layer_read_later(StreamObject *self)
     return fl_leaving_raise(leaving);
 }
 
+void
+fl_tls_hoard(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    self->hoarding = layer->stage == FL_TLS_OPEN && !layer->peer_gone;
+}
+
+/* Keep what has come while the protocol wants nothing. */
+static int
+layer_read_paused(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    int news = layer_receive(self);
+    if (news <= 0) {
+        return news < 0 ? layer_read_failed(self) : 0;
+    }
+    layer->pending = true;
+    Py_ssize_t kept = layer_unlend(layer) < 0 ? -1 : fl_tls_pending(layer->engine);
+    if (kept < 0) {
+        return fl_tls_failed(self, io_failed);
+    }
+    self->hoarding = !layer->peer_gone && (size_t)kept < layer->high_water;
+    return self->hoarding ? 0 : fl_transport_rearm((TransportObject *)self);
+}
+
 static int
 layer_read_open(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
+    if (self->paused && self->hoarding && !self->io.closing) {
+        return layer_read_paused(self);
+    }
     if (!layer_may_deliver(self)) {
         return fl_transport_rearm((TransportObject *)self);
     }
@@ -447,6 +501,7 @@ int
 fl_tls_resumed(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
+    fl_tls_hoard(self);
     bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
     return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }

@@ -4,7 +4,9 @@
 #include "py/args.h"
 #include "py/types.h"
 
-#define HIGH_WATER (512 * 1024) /* bytes: asyncio.constants.FLOW_CONTROL_HIGH_WATER_SSL_WRITE */
+/* Bytes: asyncio.constants.FLOW_CONTROL_HIGH_WATER_SSL_WRITE and …_READ. */
+#define HIGH_WATER (512 * 1024)
+#define READ_HIGH_WATER (256 * 1024)
 
 /* -- what get_extra_info() knows ------------------------------------------------------------------- */
 
@@ -48,7 +50,7 @@ const fl_stream_ops fl_tls_stream_ops = {
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_tls_unsent,
-            .spill = fl_stream_spill,
+            .spill = fl_tls_spill,
             .discard = fl_tls_discard,
             .hurry = fl_stream_hurry,
             .adopt = fl_stream_adopt,
@@ -219,6 +221,60 @@ SSLTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_FALSE;
 }
 
+PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
+                                   "close(), and do not wait for the peer to take leave too.");
+
+static PyObject *
+SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return fl_tls_close_unanswered(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(get_read_buffer_size_doc,
+             "get_read_buffer_size($self, /)\n--\n\n"
+             "Return how many bytes were received that the protocol has not got yet.");
+
+static PyObject *
+SSLTransport_get_read_buffer_size(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Py_ssize_t n = fl_tls_pending(fl_tls_layer(self)->engine);
+    return n < 0 ? NULL : PyLong_FromSsize_t(n);
+}
+
+PyDoc_STRVAR(get_read_buffer_limits_doc,
+             "get_read_buffer_limits($self, /)\n--\n\n"
+             "Return what set_read_buffer_limits() was given: (low, high).");
+
+static PyObject *
+SSLTransport_get_read_buffer_limits(StreamObject *self, PyObject *Py_UNUSED(ignored))
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    return Py_BuildValue("(nn)", (Py_ssize_t)layer->low_water, (Py_ssize_t)layer->high_water);
+}
+
+PyDoc_STRVAR(
+    set_read_buffer_limits_doc,
+    "set_read_buffer_limits($self, /, high=None, low=None)\n--\n\n"
+    "Receive no more while reading is paused and high bytes or more are kept.\n\n"
+    "high is 256 KiB by default, or four times low; low, a quarter of high by default, has no effect.\n"
+    "Raises ValueError unless high >= low >= 0.");
+
+static PyObject *
+SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                    PyObject *kwnames)
+{
+    static const fl_signature signature = {
+        "set_read_buffer_limits", 0, 2, 2, {FL_PARAM(high), FL_PARAM(low)}};
+    TLSLayerObject *layer = fl_tls_layer(self);
+    PyObject *given[2];
+    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
+        fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
+        return NULL;
+    }
+    fl_tls_hoard(self);
+    return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 PyDoc_STRVAR(append_write_backlog_doc,
              "_test__append_write_backlog($self, data, /)\n--\n\n"
              "Buffer data and do not send it: by this name asyncio lets its tests fill the buffer.");
@@ -240,6 +296,14 @@ SSLTransport_append_write_backlog(StreamObject *self, PyObject *data)
 static PyMethodDef transport_methods[] = {
     {"write_eof", SSLTransport_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", SSLTransport_can_write_eof, METH_NOARGS, can_write_eof_doc},
+    {"get_read_buffer_size", (PyCFunction)SSLTransport_get_read_buffer_size, METH_NOARGS,
+     get_read_buffer_size_doc},
+    {"get_read_buffer_limits", (PyCFunction)SSLTransport_get_read_buffer_limits, METH_NOARGS,
+     get_read_buffer_limits_doc},
+    {"set_read_buffer_limits", FL_FASTCALL(SSLTransport_set_read_buffer_limits), FL_KEYWORDS,
+     set_read_buffer_limits_doc},
+    {"_close_unanswered", (PyCFunction)SSLTransport_close_unanswered, METH_NOARGS,
+     close_unanswered_doc},
     {"_test__append_write_backlog", (PyCFunction)SSLTransport_append_write_backlog, METH_O,
      append_write_backlog_doc},
     {NULL},
@@ -293,6 +357,8 @@ TLSLayer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->sslcontext = Py_NewRef(given[0]);
     self->handshake_timeout = Py_NewRef(given[3]);
     self->shutdown_timeout = shutdown_timeout;
+    self->high_water = READ_HIGH_WATER;
+    self->low_water = READ_HIGH_WATER / 4;
     return (PyObject *)self;
 }
 

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define RECORD_MAX (16 * 1024) /* bytes that one record decrypts to at most */
-
 /* The number that a method or attribute has given, whose reference is taken; -1 with an exception. */
 static Py_ssize_t
 python_number(PyObject *number)
@@ -93,22 +91,27 @@ python_feed_eof(TLSEngineObject *self)
     return done == NULL ? -1 : 0;
 }
 
-static int
-python_has_input(TLSEngineObject *self)
+static Py_ssize_t
+python_unread(TLSEngineObject *self)
 {
     PyObject *name = self->state->str_pending;
     Py_ssize_t n = python_number(PyObject_GetAttr(self->incoming, name));
-    if (n == 0) {
-        n = python_number(PyObject_CallMethodNoArgs(self->sslobject, name));
+    if (n != 0) {
+        return n;
     }
-    return n < 0 ? -1 : n > 0;
+    n = python_number(PyObject_CallMethodNoArgs(self->sslobject, name));
+    if (n < 0 && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return 1; /* an object of another kind that does not tell: read() will */
+    }
+    return n;
 }
 
 /* sslobject.read(size): bytes, or NULL with an exception. */
 static PyObject *
 python_read_bytes(TLSEngineObject *self, size_t size)
 {
-    PyObject *number = PyLong_FromSize_t(size < RECORD_MAX ? size : RECORD_MAX);
+    PyObject *number = PyLong_FromSize_t(size < FL_TLS_RECORD_MAX ? size : FL_TLS_RECORD_MAX);
     PyObject *bytes =
         number == NULL ? NULL
                        : PyObject_CallMethodOneArg(self->sslobject, self->state->str_read, number);
@@ -188,7 +191,7 @@ const fl_tls_ops fl_tls_python_ops = {
     .feed = python_feed,
     .unlend = python_unlend,
     .feed_eof = python_feed_eof,
-    .has_input = python_has_input,
+    .pending = python_unread,
     .read = python_read,
     .write = python_write,
     .put_first = python_put_first,
