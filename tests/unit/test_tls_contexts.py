@@ -4,7 +4,7 @@ import asyncio
 import ssl
 
 import pytest
-from net import Recorder, run, run_until
+from net import Recorder, run, run_until, unix_pair
 from tls import NAME, authority, client_context, server_context
 
 
@@ -29,6 +29,14 @@ def meet(tls, client, server=None, protocol=None):
         )
 
     return run(tls.loop, main())
+
+
+def test_private_name_of_the_context(impl, tls):
+    """Tests of libraries look for it, as a way around the transport's wrappers."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio's is an attribute of the transport's SSLProtocol")
+    context = client_context()
+    assert tls.connect(ssl=context).transport._sslcontext is context
 
 
 # wrap_bio().
@@ -139,3 +147,26 @@ def test_refused_server_gets_nothing(impl, tls, kind):
     client, server = run(tls.loop, main())
     assert type(client) is ssl.SSLCertVerificationError
     assert isinstance(server, ssl.SSLError)  # the end of the connection within the handshake
+
+
+class InterruptedWhenAsked(ssl.SSLObject):
+    """A user who presses Ctrl-C when the object is asked what there is."""
+
+    def version(self):
+        raise KeyboardInterrupt
+
+
+def test_interrupted_while_a_handshake_fails(impl, loop, turn):
+    if impl.name == "asyncio":
+        pytest.skip("asyncio does not ask")
+    context = server_context()
+    context.sslobject_class = InterruptedWhenAsked
+    left, right = unix_pair()
+    right.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    task = loop.create_task(loop.connect_accepted_socket(Recorder, left, ssl=context))
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            turn()
+    with pytest.raises(ssl.SSLError):
+        run(loop, task)
+    right.close()

@@ -89,6 +89,22 @@ def test_no_more_than_the_limit_is_kept(tls, turn, limit):
     connection.run(sending)
 
 
+def test_resuming_for_a_moment_lets_no_more_in_than_goes_out(tls, turn):
+    """A protocol that takes its time over each piece holds the peer up."""
+    connection = paused(tls, kind="unix")
+    transport, protocol = connection.transport, connection.protocol
+    protocol.on = {"data_received": lambda *_: transport.pause_reading()}
+    sending = tls.loop.create_task(connection.peer.write(pattern(20_000_000)))
+    most = 0
+    for _ in range(30):
+        transport.resume_reading()
+        turn(5)
+        most = max(most, transport.get_read_buffer_size())
+    assert 0 < most < 256 * 1024 + READ_AT_ONCE
+    sending.cancel()
+    transport.abort()
+
+
 def test_a_higher_limit_while_paused(tls, turn):
     connection = paused(tls, kind="unix")
     transport = connection.transport

@@ -121,14 +121,15 @@ layer_complete_waiter(StreamObject *self, PyObject *exc)
 static int
 layer_refuse(StreamObject *self, const char *message)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = PyErr_GetRaisedException(), *leaving = NULL;
     int failed = fl_tls_is_greeting(fl_tls_layer(self)->engine);
-    if (failed < 0) {
-        PyErr_Clear(); /* the first one tells what is wrong */
+    if (failed < 0 && fl_exception_must_leave()) {
+        fl_leaving_keep(&leaving);
     }
-    PyErr_SetRaisedException(exc);
-    return failed > 0 ? fl_tls_failed(self, message)
-                      : fl_transport_fatal((TransportObject *)self, message);
+    PyErr_SetRaisedException(exc); /* it tells what is wrong, and not what has happened since */
+    fl_leaving_step(&leaving, failed > 0 ? fl_tls_failed(self, message)
+                                         : fl_transport_fatal((TransportObject *)self, message));
+    return fl_leaving_raise(leaving);
 }
 
 /* The raised exception ends the connection before anybody could use it. */

@@ -407,22 +407,30 @@ fl_tls_hoard(StreamObject *self)
     self->hoarding = layer->stage == FL_TLS_OPEN && !layer->peer_gone;
 }
 
-/* Keep what has come while the protocol wants nothing. */
+/* Receive what the protocol does not want yet, and keep it.  0, or -1 with an exception. */
+static int
+layer_receive_early(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    int news = layer_receive(self);
+    layer->pending = layer->pending || news > 0;
+    return news < 0 ? -1 : layer_unlend(layer);
+}
+
+/* Something has come while reading is paused. */
 static int
 layer_read_paused(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    int news = layer_receive(self);
-    if (news <= 0) {
-        return news < 0 ? layer_read_failed(self) : 0;
-    }
-    layer->pending = true;
-    Py_ssize_t kept = layer_unlend(layer) < 0 ? -1 : fl_tls_pending(layer->engine);
+    Py_ssize_t kept = fl_tls_pending(layer->engine);
     if (kept < 0) {
         return fl_tls_failed(self, io_failed);
     }
     self->hoarding = !layer->peer_gone && (size_t)kept < layer->high_water;
-    return self->hoarding ? 0 : fl_transport_rearm((TransportObject *)self);
+    if (!self->hoarding) {
+        return fl_transport_rearm((TransportObject *)self);
+    }
+    return layer_receive_early(self) < 0 ? layer_read_failed(self) : 0;
 }
 
 static int

@@ -309,13 +309,29 @@ static PyMethodDef transport_methods[] = {
     {NULL},
 };
 
+static PyObject *
+SSLTransport_get_sslcontext(StreamObject *self, void *Py_UNUSED(closure))
+{
+    return fl_or_none(fl_tls_layer(self)->sslcontext);
+}
+
+static PyGetSetDef transport_getset[] = {
+    {"_sslcontext", (getter)SSLTransport_get_sslcontext, NULL,
+     "The SSLContext, as get_extra_info('sslcontext') gives it.", NULL},
+    {NULL},
+};
+
 PyDoc_STRVAR(SSLTransport_doc, "What a StreamTransport becomes when TLS begins on it.\n\n"
                                "It cannot be instantiated.");
 
 static PyType_Slot transport_slots[] = {
-    {Py_tp_doc, (void *)SSLTransport_doc}, {Py_tp_dealloc, fl_stream_dealloc},
-    {Py_tp_traverse, fl_stream_traverse},  {Py_tp_clear, fl_stream_clear},
-    {Py_tp_methods, transport_methods},    {0, NULL},
+    {Py_tp_doc, (void *)SSLTransport_doc},
+    {Py_tp_dealloc, fl_stream_dealloc},
+    {Py_tp_traverse, fl_stream_traverse},
+    {Py_tp_clear, fl_stream_clear},
+    {Py_tp_methods, transport_methods},
+    {Py_tp_getset, transport_getset},
+    {0, NULL},
 };
 
 static PyType_Spec transport_spec = {
