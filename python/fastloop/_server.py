@@ -168,6 +168,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
             self._loop.create_task(handshake)
         except BaseException:
             handshake.close()
+            waiter.cancel()
             transport.abort()
             raise
 

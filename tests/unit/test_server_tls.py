@@ -292,6 +292,7 @@ def test_a_task_factory_that_fails(impl, loop, service, turn, reported):
         turn()
     loop.set_task_factory(None)
     run_until(loop, lambda: is_disconnected(waiting))
+    gc.collect()
     assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
     reported.clear()
 

@@ -10,8 +10,8 @@ import threading
 import weakref
 
 import pytest
-from net import Recorder, receive_exactly, run, run_until
-from tls import TlsEnds, client_context, each_side, each_version, server_context
+from net import Recorder, receive, receive_exactly, run, run_until
+from tls import TlsEnds, buffered, client_context, each_side, each_version, server_context
 
 BIG = bytes(range(256)) * 8000
 
@@ -306,3 +306,77 @@ def test_pre_shared_keys(tls, server_side):
     connection = tls.connect(server_side=server_side, ssl=ours, peer_context=theirs)
     connection.send(b"data")
     assert "PSK" in connection.transport.get_extra_info("cipher")[0]
+
+
+def test_another_class_by_hand(impl, connection, turn):
+    """A transport without TLS stays one, whatever it is called: its methods raise TypeError."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio's classes cannot be exchanged")
+    from fastloop._fastloop import SSLTransport
+
+    transport = connection.transport
+    transport.__class__ = SSLTransport
+    for name in (
+        "get_read_buffer_size",
+        "get_read_buffer_limits",
+        "set_read_buffer_limits",
+        "_close_unanswered",
+    ):
+        with pytest.raises(TypeError, match="TLS has not begun"):
+            getattr(transport, name)()
+    with pytest.raises(TypeError, match="TLS has not begun"):
+        _ = transport._sslcontext
+    assert not transport.is_closing()
+    transport.write(b"data")
+    turn()
+    assert receive(connection.peer) == b"data"
+
+
+class EndsWhenRead(ssl.SSLObject):
+    """Calls `end()` when there is something to read."""
+
+    end = staticmethod(lambda: None)
+
+    def read(self, *args):
+        data = super().read(*args)
+        self.end()
+        return data
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+@pytest.mark.parametrize("make", [Recorder, buffered])
+def test_ended_while_it_reads(impl, tls, end, make):
+    """Nothing is delivered after close() or abort()."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio delivers it")
+    context = client_context()
+    context.sslobject_class = EndsWhenRead
+    connection = tls.connect(make(), ssl=context)
+    ssl_object_of(connection).end = getattr(connection.transport, end)
+    connection.run(connection.peer.write(b"data"))
+    connection.run(connection.peer.send_close_notify())
+    connection.run_until_lost()
+    assert connection.protocol.received == b""
+
+
+class ResumesWhenAsked(ssl.SSLObject):
+    """Asked how much it holds, it resumes reading."""
+
+    resume = staticmethod(lambda: None)
+
+    def pending(self):
+        count = super().pending()
+        self.resume()
+        return count
+
+
+def test_resumed_while_asked_how_much_is_kept(tls):
+    """What has come is delivered."""
+    context = client_context()
+    context.sslobject_class = ResumesWhenAsked
+    connection = tls.connect(ssl=context)
+    connection.transport.pause_reading()
+    ssl_object_of(connection).resume = connection.transport.resume_reading
+    connection.run(connection.peer.write(b"data"))
+    connection.transport.resume_reading()  # asyncio does not ask
+    connection.run_until(lambda: connection.protocol.received == b"data")

@@ -310,6 +310,13 @@ layer_no_data(StreamObject *self, Py_ssize_t n)
     return layer->peer_gone ? fl_tls_data_ended(self) : 0;
 }
 
+/* User's code that has run meanwhile, in an SSLObject or as a buffer was released, has ended the connection. */
+static bool
+layer_is_late(StreamObject *self)
+{
+    return self->conn_lost || self->io.closing || fl_tls_layer(self)->told_eof;
+}
+
 static int
 layer_deliver(StreamObject *self)
 {
@@ -319,6 +326,10 @@ layer_deliver(StreamObject *self)
         return layer_no_data(self, n);
     }
     fl_tls_cork(self);
+    if (layer_is_late(self)) {
+        Py_DECREF(data);
+        return 0;
+    }
     PyObject *result =
         fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
     Py_DECREF(data);
@@ -334,10 +345,10 @@ layer_deliver_into(StreamObject *self, Py_buffer *view)
     if (n <= 0) {
         return layer_no_data(self, n);
     }
-    if (self->conn_lost || fl_tls_layer(self)->told_eof) {
-        return 0; /* releasing the buffer has closed the transport */
-    }
     fl_tls_cork(self);
+    if (layer_is_late(self)) {
+        return 0;
+    }
     return fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
 }
 
@@ -425,6 +436,9 @@ layer_read_paused(StreamObject *self)
     Py_ssize_t kept = fl_tls_pending(layer->engine);
     if (kept < 0) {
         return fl_tls_failed(self, io_failed);
+    }
+    if (!self->paused || self->io.closing) { /* an SSLObject of the user's has done that when asked */
+        return fl_tls_resumed((TransportObject *)self);
     }
     self->hoarding = !layer->peer_gone && (size_t)kept < layer->high_water;
     if (!self->hoarding) {

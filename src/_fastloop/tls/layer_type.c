@@ -203,6 +203,16 @@ static PyMethodDef layer_methods[] = {
 
 /* -- the type of transports ------------------------------------------------------------------------ */
 
+/* The layer of a transport, or NULL with TypeError for one whose class was set by the user. */
+static TLSLayerObject *
+transport_layer(StreamObject *self)
+{
+    if (self->layer == NULL) {
+        PyErr_SetString(PyExc_TypeError, "TLS has not begun on this transport");
+    }
+    return fl_tls_layer(self);
+}
+
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
                             "Raise NotImplementedError: close() ends both directions.");
 
@@ -227,7 +237,8 @@ PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
 static PyObject *
 SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return fl_tls_close_unanswered(self) < 0 ? NULL : Py_NewRef(Py_None);
+    bool done = transport_layer(self) != NULL && fl_tls_close_unanswered(self) == 0;
+    return done ? Py_NewRef(Py_None) : NULL;
 }
 
 PyDoc_STRVAR(get_read_buffer_size_doc,
@@ -237,7 +248,8 @@ PyDoc_STRVAR(get_read_buffer_size_doc,
 static PyObject *
 SSLTransport_get_read_buffer_size(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    Py_ssize_t n = fl_tls_pending(fl_tls_layer(self)->engine);
+    TLSLayerObject *layer = transport_layer(self);
+    Py_ssize_t n = layer == NULL ? -1 : fl_tls_pending(layer->engine);
     return n < 0 ? NULL : PyLong_FromSsize_t(n);
 }
 
@@ -248,8 +260,10 @@ PyDoc_STRVAR(get_read_buffer_limits_doc,
 static PyObject *
 SSLTransport_get_read_buffer_limits(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    return Py_BuildValue("(nn)", (Py_ssize_t)layer->low_water, (Py_ssize_t)layer->high_water);
+    TLSLayerObject *layer = transport_layer(self);
+    return layer == NULL
+               ? NULL
+               : Py_BuildValue("(nn)", (Py_ssize_t)layer->low_water, (Py_ssize_t)layer->high_water);
 }
 
 PyDoc_STRVAR(
@@ -265,9 +279,10 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
 {
     static const fl_signature signature = {
         "set_read_buffer_limits", 0, 2, 2, {FL_PARAM(high), FL_PARAM(low)}};
-    TLSLayerObject *layer = fl_tls_layer(self);
+    TLSLayerObject *layer = transport_layer(self);
     PyObject *given[2];
-    if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
+    if (layer == NULL ||
+        fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
         fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
         return NULL;
     }
@@ -312,7 +327,8 @@ static PyMethodDef transport_methods[] = {
 static PyObject *
 SSLTransport_get_sslcontext(StreamObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(fl_tls_layer(self)->sslcontext);
+    TLSLayerObject *layer = transport_layer(self);
+    return layer == NULL ? NULL : fl_or_none(layer->sslcontext);
 }
 
 static PyGetSetDef transport_getset[] = {
