@@ -99,8 +99,9 @@ int fl_tls_is_greeting(TLSEngineObject *self);
 Py_ssize_t fl_tls_pending(TLSEngineObject *self);
 
 /* Decrypt as much as the input allows into the buffer, whose first `filled` of `size` bytes are data from an earlier call
-   already.  How many are filled then, or FL_TLS_….  A failure behind some data is kept for the next call.  None of the user's code runs but a context's _msg_callback and, when a peer renegotiates
-   TLS 1.2 with a pre-shared key, the callback for that key. */
+   already.  How many are filled then, or FL_TLS_….  A failure behind some data is kept for the next call.  None of the
+   user's code runs but a context's _msg_callback and, when a peer renegotiates TLS 1.2 with a pre-shared key, the callback
+   for that key. */
 Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled);
 
 /* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
