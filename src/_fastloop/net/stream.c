@@ -15,7 +15,7 @@
 #define FL_BULK_FROM (32 * 1024) /* a read this long makes the next one go straight into its bytes object */
 #endif
 #ifndef FL_BULK_READ
-#define FL_BULK_READ (64 * 1024) /* bytes of such a read: below malloc's mmap threshold */
+#define FL_BULK_READ (120 * 1024) /* bytes of such a read: just below malloc's mmap threshold */
 #endif
 #define FLUSH_AT (64 * 1024) /* corked bytes that do not wait for the end of the callback */
 #define JOIN_MAX (8 * 1024)  /* up to here several pieces are copied into one; above, sendmsg() is cheaper */
