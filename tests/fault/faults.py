@@ -35,7 +35,7 @@ def check_traffic(run_script, shim, fault, log, program, clients, *args, environ
 
     `log` is where the process writes the number of its faults.
     """
-    size = 2_000 if fault == "bytes" else 300_000
+    size = 2_000 if fault == "bytes" else 1_000_000
     preload = ":".join(filter(None, [environment.get("LD_PRELOAD"), str(shim)]))
     environment = {**environment, **FAULTS[fault], "LD_PRELOAD": preload, "FAULT_LOG": str(log)}
     arguments = ", ".join(map(repr, (size, *args)))
@@ -44,4 +44,4 @@ def check_traffic(run_script, shim, fault, log, program, clients, *args, environ
     )
     assert (result.stderr, result.returncode) == ("", 0)
     assert result.stdout.split() == [hashlib.sha256(random_data(size)).hexdigest()] * clients
-    assert int(log.read_text()) > 20  # there are 47 to 37,000: few where the kernel takes all at once
+    assert int(log.read_text()) > 50
