@@ -93,3 +93,10 @@ def test_the_signal_handlers(impl, loop):
     assert list(loop._signal_handlers) == [signal.SIGUSR1]
     loop.close()
     assert loop._signal_handlers == {}
+
+
+def test_whether_it_is_closed(impl):
+    loop = impl.new_event_loop()
+    assert loop._closed is False
+    loop.close()
+    assert loop._closed is True
