@@ -173,6 +173,32 @@ def test_run_coroutine_threadsafe(loop):
     loop.run_until_complete(loop.shutdown_default_executor())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+@pytest.mark.parametrize("kind", ["Task", "asyncio.Task"])
+def test_all_tasks_from_another_thread(impl, loop, kind):
+    """Those that were started eagerly, and one in the middle of its eager step, are among them."""
+    make = impl.Task if kind == "Task" else asyncio.Task
+
+    async def begin_and_wait(begun):
+        begun()
+        await asyncio.Event().wait()
+
+    def see():
+        seen.append({task.get_name() for task in in_thread(asyncio.all_tasks, loop)})
+
+    async def main():
+        normal = make(begin_and_wait(int), loop=loop, name="normal")
+        eager = make(begin_and_wait(int), loop=loop, name="eager", eager_start=True)
+        middle = make(begin_and_wait(see), loop=loop, name="middle", eager_start=True)
+        see()
+        for task in (normal, eager, middle):
+            task.cancel()
+
+    seen = []
+    loop.run_until_complete(make(main(), loop=loop, name="main"))
+    assert seen == [{"main", "normal", "eager", "middle"}] * 2
+
+
 def test_stop_from_another_thread_takes_effect_at_the_next_turn(loop):
     async def tick():
         while True:
