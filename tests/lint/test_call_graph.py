@@ -30,9 +30,6 @@ CIRCLES = {
         "a future's callbacks step tasks, a step waits for futures, and future.c, the base class, cancels tasks;"
         " task.c and future_type.c hold a type as well as what others call"
     ),
-    frozenset({"net/transport.c", "net/transport_type.c"}): (
-        "the names that extra information keeps at the end are gathered in the file of the type"
-    ),
     frozenset({"tls/layer.c", "tls/layer_data.c", "tls/layer_type.c"}): (
         "cut by theme, not by level: data ends the connection, whose end sends data"
     ),
