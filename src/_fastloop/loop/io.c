@@ -1,7 +1,6 @@
 /* Objects that deal with readiness themselves: telling them, and flushing what they wrote in a callback. */
 #include "loop/io.h"
 
-#include "base/clock.h"
 #include "loop/current.h"
 
 /* -- readiness ------------------------------------------------------------------------------------- */
@@ -10,7 +9,7 @@ int
 fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
 {
     PyObject *object = Py_NewRef(io->object);
-    int64_t begin = loop->debug ? fl_clock_ns() : 0;
+    int64_t begin = loop->debug ? fl_loop_now(loop) : 0;
     int rc = io->ops->ready(io, ready);
     if (begin != 0 && rc == 0) {
         rc = fl_loop_check_slow(loop, object, begin);

@@ -4,6 +4,7 @@
 
 #include "state.h"
 #include "backend/backend.h"
+#include "base/clock.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/ring.h"
@@ -82,6 +83,9 @@ struct fl_loop {
     double slow_callback_duration; /* seconds */
 };
 
+/* Fill in an object that is all zeros.  0, or -1 with an exception; then the object can be dropped like any. */
+int fl_loop_init(LoopObject *loop, fl_state *state);
+
 #ifndef FL_SCRATCH
 #define FL_SCRATCH (1024 * 1024) /* bytes; what is never filled is never in memory */
 #endif
@@ -119,6 +123,16 @@ int fl_loop_check_thread(LoopObject *loop);
 /* Recompute loop->direct after closed, debug or overrides changed. */
 void fl_loop_update_direct(LoopObject *loop);
 
+/* The loop's clock, nanoseconds. */
+static inline int64_t
+fl_loop_now(LoopObject *Py_UNUSED(loop))
+{
+    return fl_clock_ns();
+}
+
+/* What time() says when the clock says `now`, in seconds: asked, where it is overridden.  0, or -1 with an exception. */
+int fl_loop_time(LoopObject *loop, int64_t now, double *seconds);
+
 /* The generation that marks an event of loop->wake_fd. */
 #define FL_WAKE_GENERATION UINT32_MAX
 
@@ -139,13 +153,13 @@ fl_loop_poll_soon(LoopObject *loop)
 /* In debug mode: warn when what item has done since `begin` (clock, nanoseconds) took long.  0 or -1. */
 int fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin);
 
-/* Run turns until stop() was called.  0, or -1 with the exception that ends run_forever(). */
-int fl_loop_run(LoopObject *loop);
-
-/* Drop everything that is queued, timed or watched and close the descriptors.  Runs arbitrary code. */
-void fl_loop_shut(LoopObject *loop);
+/* Mark the loop closed, whose queues stay as they are, and close its descriptors. */
+void fl_loop_close(LoopObject *loop);
 
 /* After fork() in the child: close this process's copies and mark the loop unusable. */
 void fl_loop_forked(LoopObject *loop);
+
+/* Give back what a loop with empty queues has left, but for the state. */
+void fl_loop_free(LoopObject *loop);
 
 #endif

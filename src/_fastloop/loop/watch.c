@@ -1,7 +1,6 @@
 /* Watching file descriptors. */
 #include "loop/watch.h"
 
-#include "base/clock.h"
 #include "loop/handle.h"
 #include "loop/io.h"
 #include "py/call.h"
