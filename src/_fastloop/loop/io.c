@@ -41,7 +41,7 @@ fl_io_run_ready(LoopObject *loop, PyObject *item)
 {
     fl_io *io = (fl_io *)item;
     PyObject *object = io->object; /* its reference was the word's */
-    unsigned ready = io->due & fl_io_watched(loop, io);
+    unsigned ready = io->due & io->wanted;
     io->due = 0;
     int rc = ready == 0 ? 0 : fl_current_publish(loop, NULL);
     if (ready != 0 && rc == 0) {

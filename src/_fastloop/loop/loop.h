@@ -18,7 +18,6 @@ typedef struct {
     uint32_t generation; /* of the registration in force; events of another are stale */
     uint8_t armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
                             descriptor was closed behind our back */
-    uint8_t io_wanted; /* FL_READ | FL_WRITE: what io is told of; 0 without io */
     uint16_t changed; /* loop->polls when the backend was last told something: an event that was taken
                             from the kernel before is out of date */
     fl_io *io; /* who deals with readiness itself, or NULL; its object is owned.  Then there are

@@ -42,7 +42,8 @@ watch_get(LoopObject *loop, int fd)
 static unsigned
 watch_wanted(const fl_watch *watch)
 {
-    return watch->io_wanted | (watch->target[FL_READING] ? FL_READ : 0) |
+    unsigned io_wanted = watch->io == NULL ? 0 : watch->io->wanted;
+    return io_wanted | (watch->target[FL_READING] ? FL_READ : 0) |
            (watch->target[FL_WRITING] ? FL_WRITE : 0);
 }
 
@@ -111,10 +112,13 @@ target_discard(fl_state *state, PyObject *target)
 static PyObject *
 watch_evict(fl_watch *watch)
 {
-    PyObject *object = watch->io == NULL ? NULL : watch->io->object;
+    fl_io *io = watch->io;
+    if (io == NULL) {
+        return NULL;
+    }
     watch->io = NULL;
-    watch->io_wanted = 0;
-    return object;
+    io->wanted = 0;
+    return io->object;
 }
 
 /* Make room in fd's entry for add_reader() or a sock_…() call: -1 with RuntimeError when a transport uses fd. */
@@ -145,7 +149,7 @@ watch_hand_over(LoopObject *loop, fl_io *io, unsigned wanted)
     fl_watch old = *watch;
     watch->target[FL_READING] = watch->target[FL_WRITING] = watch->fileobj = watch->owner = NULL;
     watch->io = io;
-    watch->io_wanted = (uint8_t)wanted;
+    io->wanted = (uint8_t)wanted;
     Py_INCREF(io->object);
     Py_XDECREF(before); /* may run anything, as what follows */
     target_discard(loop->state, old.target[FL_READING]);
@@ -168,10 +172,10 @@ fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
         (io->fd >= loop->watches_len && watches_grow(loop, io->fd) < 0)) {
         return -1;
     }
-    fl_watch *watch = &loop->watches[io->fd];
-    if (watch->io == io && watch->io_wanted == wanted) {
+    if (io->wanted == wanted) {
         return 0;
     }
+    fl_watch *watch = &loop->watches[io->fd];
     if (watch->io != io && watch->io != NULL) {
         watch->armed = 0; /* another file */
     }
@@ -179,7 +183,7 @@ fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
         return -1;
     }
     if (watch->io == io) {
-        watch->io_wanted = (uint8_t)wanted;
+        io->wanted = (uint8_t)wanted;
     }
     else {
         watch_hand_over(loop, io, wanted);
@@ -198,13 +202,6 @@ fl_io_forget(LoopObject *loop, fl_io *io)
         watch_disarm(loop, io->fd, 0);
     }
     Py_XDECREF(watch_evict(watch));
-}
-
-unsigned
-fl_io_watched(LoopObject *loop, const fl_io *io)
-{
-    fl_watch *watch = watch_get(loop, io->fd);
-    return watch != NULL && watch->io == io ? watch->io_wanted : 0;
 }
 
 /* -- Handles: add_reader() and the like ------------------------------------------------------------ */

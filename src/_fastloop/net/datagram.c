@@ -1,6 +1,7 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
+#include "loop/watch.h"
 #include "py/call.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
 #include "net/listener.h"
 
+#include "loop/watch.h"
 #include "net/socket_object.h"
 #include "net/stream.h"
 #include "py/args.h"
@@ -183,7 +184,7 @@ static int
 listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
     ListenerObject *self = (ListenerObject *)io->object;
-    for (int i = 0; i < self->backlog && !self->loop->closed && fl_io_watched(self->loop, io); i++) {
+    for (int i = 0; i < self->backlog && !self->loop->closed && io->wanted != 0; i++) {
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         fl_inet peer;

@@ -1,6 +1,7 @@
 /* Byte streams: from the kernel to the protocol and back. */
 #include "net/stream.h"
 
+#include "loop/watch.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"

@@ -1,6 +1,7 @@
 /* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take. */
 #include "tls/layer.h"
 
+#include "loop/watch.h"
 #include "py/call.h"
 
 /* -- how long it may take -------------------------------------------------------------------------- */
