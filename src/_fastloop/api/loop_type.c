@@ -145,7 +145,7 @@ BaseLoop_repr(LoopObject *self)
     }
     PyObject *text = PyUnicode_FromFormat(
         "<%S running=%s closed=%s debug=%s backend=%s>", class, self->thread_id ? "True" : "False",
-        self->closed ? "True" : "False", self->debug ? "True" : "False", fl_backend_epoll.name);
+        self->closed ? "True" : "False", self->debug ? "True" : "False", self->ops->name);
     Py_DECREF(class);
     return text;
 }

@@ -2,6 +2,7 @@
 #include "api/methods.h"
 
 #include "loop/handle.h"
+#include "loop/inbox.h"
 #include "loop/timers.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -75,16 +76,11 @@ schedule_bind(fl_state *state, const fl_signature *signature, PyObject *const *a
     return fl_args_context(state, signature->function, args + nargs, kwnames, &call->context);
 }
 
-static PyObject *
-schedule_soon(LoopObject *self, const schedule_call *call)
+static HandleObject *
+schedule_handle(LoopObject *self, const schedule_call *call)
 {
-    HandleObject *handle = fl_handle_new(self, self->state->Handle_type, call->args[0],
-                                         call->args + 1, call->nargs - 1, call->context);
-    if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
-        Py_XDECREF(handle);
-        return NULL;
-    }
-    return (PyObject *)handle;
+    return fl_handle_new(self, self->state->Handle_type, call->args[0], call->args + 1,
+                         call->nargs - 1, call->context);
 }
 
 PyDoc_STRVAR(Loop_call_soon_doc,
@@ -105,7 +101,12 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         schedule_check(self, call.args[0], "call_soon") < 0) {
         return NULL;
     }
-    return schedule_soon(self, &call);
+    HandleObject *handle = schedule_handle(self, &call);
+    if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return (PyObject *)handle;
 }
 
 PyDoc_STRVAR(Loop_call_soon_threadsafe_doc,
@@ -123,12 +124,15 @@ Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         schedule_check(self, call.args[0], "call_soon_threadsafe") < 0) {
         return NULL;
     }
-    PyObject *handle = schedule_soon(self, &call);
-    if (handle != NULL) {
-        ((HandleObject *)handle)->threadsafe = FL_HAS_THREADSAFE_HANDLE;
-        fl_loop_wake(self);
+    HandleObject *handle = schedule_handle(self, &call);
+    if (handle == NULL) {
+        return NULL;
     }
-    return handle;
+    handle->threadsafe = FL_HAS_THREADSAFE_HANDLE;
+    if (fl_inbox_post(self, (HandleObject *)Py_NewRef(handle)) < 0) {
+        Py_CLEAR(handle);
+    }
+    return (PyObject *)handle;
 }
 
 /* -- call_at and call_later ------------------------------------------------------------------------ */

@@ -1,28 +1,9 @@
-/* The loop object: birth, scheduling, checks, clock, scratch memory, wake-up and death.  The lowest file of loop/. */
+/* The loop object: birth, scheduling, checks, clock, scratch memory and death.  The lowest file of loop/. */
 #include "loop/loop.h"
 
 #include "py/call.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 /* -- birth ----------------------------------------------------------------------------------------- */
-
-static int
-loop_open_descriptors(LoopObject *self)
-{
-    int err = fl_backend_epoll.open(&self->backend);
-    if (err < 0) {
-        return fl_raise_errno(err);
-    }
-    self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->wake_fd < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    err = self->backend->ops->arm(self->backend, self->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
-    return err < 0 ? fl_raise_errno(err) : 0;
-}
 
 static int
 loop_read_debug_mode(LoopObject *self)
@@ -38,7 +19,7 @@ int
 fl_loop_init(LoopObject *self, fl_state *state)
 {
     self->state = fl_state_hold(state);
-    self->wake_fd = -1;
+    self->ops = fl_backend_default();
     self->slow_callback_duration = 0.1;
     fl_list_init(&self->tasks);
     fl_list_init(&self->corked);
@@ -48,7 +29,8 @@ fl_loop_init(LoopObject *self, fl_state *state)
         PyErr_NoMemory();
         return -1;
     }
-    return loop_open_descriptors(self) < 0 ? -1 : loop_read_debug_mode(self);
+    int err = self->ops->open(&self->backend);
+    return err < 0 ? fl_raise_errno(err) : loop_read_debug_mode(self);
 }
 
 /* -- scheduling ------------------------------------------------------------------------------------ */
@@ -145,46 +127,19 @@ fl_loop_scratch(LoopObject *loop)
     return loop->scratch;
 }
 
-/* -- waking ---------------------------------------------------------------------------------------- */
-
-void
-fl_loop_wake(LoopObject *loop)
-{
-    if (loop->sleeping) {
-        loop->sleeping = false;
-        uint64_t one = 1;
-        (void)!write(loop->wake_fd, &one, sizeof(one)); /* cannot fail on a counter this low */
-    }
-}
-
-void
-fl_loop_drain_wake(LoopObject *loop)
-{
-    uint64_t count;
-    (void)!read(loop->wake_fd, &count, sizeof(count));
-}
-
 /* -- death ----------------------------------------------------------------------------------------- */
-
-static void
-loop_close_descriptors(LoopObject *loop)
-{
-    if (loop->backend != NULL) {
-        loop->backend->ops->close(loop->backend);
-        loop->backend = NULL;
-    }
-    if (loop->wake_fd >= 0) {
-        close(loop->wake_fd);
-        loop->wake_fd = -1;
-    }
-}
 
 void
 fl_loop_close(LoopObject *loop)
 {
+    fl_backend *backend = loop->backend;
     loop->closed = true;
+    loop->sleeping = false; /* in a forked child: the parent's thread may wait */
     fl_loop_update_direct(loop);
-    loop_close_descriptors(loop);
+    loop->backend = NULL;
+    if (backend != NULL) {
+        loop->ops->close(backend);
+    }
 }
 
 void

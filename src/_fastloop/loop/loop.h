@@ -49,11 +49,11 @@ struct fl_loop {
     fl_list tasks;           /* pending Tasks of this loop, through TaskObject.link; not owned */
 
     /* Input and output. */
-    fl_backend *backend; /* NULL once closed */
+    const fl_backend_ops *ops; /* the backend's, also once it is closed */
+    fl_backend *backend;       /* NULL once closed */
     fl_watch *watches;
     int watches_len;
-    int wake_fd;    /* eventfd that ends a wait; -1 once closed */
-    bool sleeping;  /* in a wait that may block, and nobody has written to wake_fd yet */
+    bool sleeping;  /* in a wait that may block, and nobody has ended it yet; see loop/inbox.h */
     int64_t polled; /* clock at the last poll, nanoseconds */
     int unpolled;   /* turns since then */
     bool poll_soon; /* the next turn polls */
@@ -124,22 +124,13 @@ void fl_loop_update_direct(LoopObject *loop);
 
 /* The loop's clock, nanoseconds. */
 static inline int64_t
-fl_loop_now(LoopObject *Py_UNUSED(loop))
+fl_loop_now(LoopObject *loop)
 {
-    return fl_clock_ns();
+    return loop->ops->now(loop->backend);
 }
 
 /* What time() says when the clock says `now`, in seconds: asked, where it is overridden.  0, or -1 with an exception. */
 int fl_loop_time(LoopObject *loop, int64_t now, double *seconds);
-
-/* The generation that marks an event of loop->wake_fd. */
-#define FL_WAKE_GENERATION UINT32_MAX
-
-/* Make wake_fd unreadable again. */
-void fl_loop_drain_wake(LoopObject *loop);
-
-/* End a wait that is going on or about to begin.  Callable from any thread that holds the lock. */
-void fl_loop_wake(LoopObject *loop);
 
 /* The next turn polls, although there is work: something of this process may be ready by now, and asyncio, which
    polls at every turn, would have noticed it. */

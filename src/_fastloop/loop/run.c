@@ -3,6 +3,7 @@
 
 #include "loop/current.h"
 #include "loop/handle.h"
+#include "loop/inbox.h"
 #include "loop/io.h"
 #include "loop/timers.h"
 #include "loop/watch.h"
@@ -21,17 +22,18 @@
 
 /* -- polling --------------------------------------------------------------------------------------- */
 
-/* Wait without the interpreter lock; whoever schedules work meanwhile writes to wake_fd. */
+/* Wait without the interpreter lock. */
 static int
 loop_wait_blocking(LoopObject *loop, fl_event *events, int64_t timeout)
 {
+    const fl_backend_ops *ops = loop->ops;
     fl_backend *backend = loop->backend;
     int n;
-    loop->sleeping = true;
+    fl_inbox_begin_wait(loop);
     Py_BEGIN_ALLOW_THREADS
-    n = backend->ops->wait(backend, events, EVENTS_PER_POLL, timeout);
+    n = ops->wait(backend, events, EVENTS_PER_POLL, timeout);
     Py_END_ALLOW_THREADS
-    loop->sleeping = false;
+    fl_inbox_end_wait(loop);
     return n;
 }
 
@@ -48,9 +50,8 @@ loop_poll(LoopObject *loop, int64_t timeout)
     if (fl_ring_len(&loop->ready) > 0 || loop->stopping) {
         timeout = 0; /* a signal handler scheduled something */
     }
-    fl_backend *backend = loop->backend;
     loop->polls++;
-    int n = timeout == 0 ? backend->ops->wait(backend, events, EVENTS_PER_POLL, 0)
+    int n = timeout == 0 ? loop->ops->wait(loop->backend, events, EVENTS_PER_POLL, 0)
                          : loop_wait_blocking(loop, events, timeout);
     if (n == -EINTR) {
         return PyErr_CheckSignals();

@@ -47,25 +47,19 @@ watch_wanted(const fl_watch *watch)
            (watch->target[FL_WRITING] ? FL_WRITE : 0);
 }
 
-static uint32_t
-generation_after(uint32_t generation)
-{
-    return generation + 1 == FL_WAKE_GENERATION ? 0 : generation + 1;
-}
-
 /* Tell the backend to watch fd for exactly `wanted`.  Each registration is a generation of its own: the number
    may name another file than it did, while a duplicate of that one still reports under it. */
 static int
 watch_arm(LoopObject *loop, int fd, unsigned wanted)
 {
-    const fl_backend_ops *ops = loop->backend->ops;
+    const fl_backend_ops *ops = loop->ops;
     fl_watch *watch = &loop->watches[fd];
     if (watch->armed == 0) {
-        watch->generation = generation_after(watch->generation);
+        watch->generation++;
     }
     int rc = ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     if (rc == 1) {
-        watch->generation = generation_after(watch->generation);
+        watch->generation++;
         rc = ops->arm(loop->backend, fd, watch->generation, wanted, wanted);
     }
     if (rc < 0) {
@@ -82,10 +76,10 @@ watch_disarm(LoopObject *loop, int fd, unsigned wanted)
 {
     fl_watch *watch = &loop->watches[fd];
     if (wanted == 0) {
-        loop->backend->ops->forget(loop->backend, fd);
+        loop->ops->forget(loop->backend, fd);
     }
     else {
-        loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
+        loop->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     }
     watch->armed = (uint8_t)wanted;
     watch->changed = loop->polls;
@@ -370,21 +364,16 @@ fl_watch_wake(LoopObject *loop, int fd, fl_direction direction)
     return waits ? watch_fire(loop, fd, direction) : 0;
 }
 
-/* A new backend that watches wake_fd, in place of the old one.  0, or -errno with the old one still there. */
+/* A new backend in place of the old one.  0, or -errno with the old one still there. */
 static int
 backend_replace(LoopObject *loop)
 {
     fl_backend *fresh;
-    int err = loop->backend->ops->open(&fresh);
+    int err = loop->ops->open(&fresh);
     if (err < 0) {
         return err;
     }
-    err = fresh->ops->arm(fresh, loop->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
-    if (err < 0) {
-        fresh->ops->close(fresh);
-        return err;
-    }
-    loop->backend->ops->close(loop->backend);
+    loop->ops->close(loop->backend);
     loop->backend = fresh;
     return 0;
 }
@@ -434,7 +423,7 @@ watch_ignore(LoopObject *loop, const fl_event *event)
         return 0; /* it was true when the kernel said so */
     }
     if (watch == NULL || watch->armed == 0) {
-        int forgotten = loop->backend->ops->forget(loop->backend, event->fd);
+        int forgotten = loop->ops->forget(loop->backend, event->fd);
         return forgotten < 0 ? watch_rebuild(loop, event->fd) : 0;
     }
     if (watch->generation != event->generation) {
@@ -474,10 +463,7 @@ fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
     fl_backend *backend = loop->backend; /* a new one reports again what is still ready */
     bool queued = fl_ring_len(&loop->ready) > 0;
     for (int i = 0; i < n && loop->backend == backend; i++) {
-        if (events[i].generation == FL_WAKE_GENERATION) {
-            fl_loop_drain_wake(loop);
-        }
-        else if (watch_event(loop, &events[i], queued) < 0) {
+        if (watch_event(loop, &events[i], queued) < 0) {
             return -1;
         }
     }
