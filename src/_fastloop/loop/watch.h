@@ -43,8 +43,8 @@ int fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted);
 /* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
 void fl_io_forget(LoopObject *loop, fl_io *io);
 
-/* Act on what the backend reported.  0, or -1 with an exception. */
-int fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);
+/* Act on what the backend reported, until somebody's code ends the run. */
+void fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);
 
 /* Drop everybody, in a loop that closes. */
 void fl_watch_clear(LoopObject *loop);
