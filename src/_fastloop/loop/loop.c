@@ -101,12 +101,8 @@ fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin)
 /* -- the clock ------------------------------------------------------------------------------------- */
 
 int
-fl_loop_time(LoopObject *loop, int64_t now, double *seconds)
+fl_loop_ask_time(LoopObject *loop, double *seconds)
 {
-    if (!(loop->overrides & FL_OVERRIDE_TIME)) {
-        *seconds = fl_clock_seconds(now);
-        return 0;
-    }
     PyObject *time = PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->str_time);
     *seconds = time == NULL ? -1.0 : PyFloat_AsDouble(time);
     Py_XDECREF(time);

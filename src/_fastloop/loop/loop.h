@@ -132,8 +132,16 @@ fl_loop_now(LoopObject *loop)
     return loop->ops->now(loop->backend);
 }
 
-/* What time() says when the clock says `now`, in seconds: asked, where it is overridden.  0, or -1 with an exception. */
-int fl_loop_time(LoopObject *loop, int64_t now, double *seconds);
+/* What the loop's own method time() says, which somebody has overridden, in seconds.  0, or -1 with an exception. */
+int fl_loop_ask_time(LoopObject *loop, double *seconds);
+
+/* What time() says when the clock says `now`.  Likewise. */
+static inline int
+fl_loop_time(LoopObject *loop, int64_t now, double *seconds)
+{
+    *seconds = fl_clock_seconds(now);
+    return loop->overrides & FL_OVERRIDE_TIME ? fl_loop_ask_time(loop, seconds) : 0;
+}
 
 /* The next turn polls, although there is work: something of this process may be ready by now, and asyncio, which
    polls at every turn, would have noticed it. */
