@@ -1,6 +1,7 @@
 /* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
 #include "net/listener.h"
 
+#include "base/os.h"
 #include "loop/exit.h"
 #include "loop/watch.h"
 #include "net/socket_object.h"
@@ -196,7 +197,7 @@ listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         fl_inet peer;
-        int fd = accept4(io->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = fl_os_accept(io->fd, (struct sockaddr *)&storage, &len);
         if (fd < 0 && accept_error_is_passing(errno)) {
             continue;
         }

@@ -1,6 +1,7 @@
 /* StreamTransport: the transport of a connected socket, as asyncio.Transport. */
 #include "net/stream.h"
 
+#include "base/os.h"
 #include "loop/exit.h"
 #include "net/socket_object.h"
 #include "py/args.h"
@@ -26,11 +27,11 @@ fl_socket_send(int fd, const struct iovec *pieces, int n)
 {
     ssize_t sent;
     if (n == 1) {
-        sent = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+        sent = fl_os_send(fd, pieces[0].iov_base, pieces[0].iov_len);
     }
     else {
         struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
-        sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        sent = fl_os_send_message(fd, &message);
     }
     return sent < 0 ? -errno : sent;
 }
