@@ -1,4 +1,4 @@
-/* A backend that is driven by hand, as an extension module for tests/unit/test_backend.py.  It is put into a loop that was
+/* A backend that is driven by hand, as an extension module for tests/unit/loop/test_backend.py.  It is put into a loop that was
    made already, and so shows what the loop needs of a backend: the functions of fl_backend_ops and nothing else. */
 #include "loop/loop.h"
 
