@@ -1,7 +1,9 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
+#include "base/os.h"
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "net/transport_info.h"
 #include "py/call.h"
 
@@ -203,7 +205,7 @@ datagram_read_each(DatagramObject *self)
 
 /* One system call's worth. */
 typedef struct {
-    struct mmsghdr messages[FL_DATAGRAM_BATCH];
+    fl_os_message messages[FL_DATAGRAM_BATCH];
     struct iovec pieces[FL_DATAGRAM_BATCH];
     fl_inet names[FL_DATAGRAM_BATCH];
 } fl_batch;
@@ -219,7 +221,7 @@ batch_receive(DatagramObject *self, fl_batch *batch, char *scratch)
                                                      .msg_iov = &batch->pieces[i],
                                                      .msg_iovlen = 1};
     }
-    int n = recvmmsg(self->io.fd, batch->messages, FL_DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
+    int n = fl_os_receive_messages(self->io.fd, batch->messages, FL_DATAGRAM_BATCH);
     return n < 0 ? -errno : n;
 }
 
@@ -391,10 +393,10 @@ queue_send_batch(DatagramObject *self)
     }
     int sent;
     if (n == 1) {
-        sent = sendmsg(self->io.fd, &batch.messages[0].msg_hdr, MSG_NOSIGNAL) < 0 ? -1 : 1;
+        sent = fl_os_send_message(self->io.fd, &batch.messages[0].msg_hdr) < 0 ? -1 : 1;
     }
     else {
-        sent = sendmmsg(self->io.fd, batch.messages, n, MSG_NOSIGNAL);
+        sent = fl_os_send_messages(self->io.fd, batch.messages, n);
     }
     return sent < 0 ? -errno : sent;
 }

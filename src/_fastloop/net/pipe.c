@@ -2,6 +2,7 @@
 #include "net/pipe.h"
 
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "net/stream.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -319,7 +320,7 @@ Pipe_repr(StreamObject *self)
         return NULL;
     }
     bool writes = self->io.ops == &write_pipe_ops.base.io;
-    unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
+    unsigned watched = self->io.wanted & (writes ? FL_WRITE : FL_READ);
     bool gone = self->io.fd < 0, inert = gone || self->loop->closed;
     const char *status = gone ? " closed" : self->phase >= FL_CLOSING ? " closing" : "";
     const char *activity = gone                       ? "closed"

@@ -1,6 +1,8 @@
 /* A connected socket as the wire of a stream: its system calls, its readiness, its end of file. */
 #include "net/socket_stream.h"
 
+#include "base/os.h"
+
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -16,11 +18,11 @@ fl_socket_send(int fd, const struct iovec *pieces, int n)
 {
     ssize_t sent;
     if (n == 1) {
-        sent = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+        sent = fl_os_send(fd, pieces[0].iov_base, pieces[0].iov_len);
     }
     else {
         struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
-        sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        sent = fl_os_send_message(fd, &message);
     }
     return sent < 0 ? -errno : sent;
 }

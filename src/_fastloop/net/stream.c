@@ -2,6 +2,7 @@
 #include "net/stream.h"
 
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"

@@ -342,7 +342,7 @@ fl_transport_repr(TransportObject *self)
         text = PyUnicode_FromFormat("<%U%s fd=%d>", class, status, self->number);
     }
     else {
-        unsigned watched = fl_io_watched(self->loop, &self->io);
+        unsigned watched = self->io.wanted;
         text = PyUnicode_FromFormat(
             "<%U%s fd=%d read=%s write=<%s, bufsize=%zu>>", class, status, self->number,
             (watched & FL_READ) && !self->paused ? "polling" : "idle",
