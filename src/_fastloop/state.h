@@ -219,6 +219,8 @@ typedef struct fl_state {
     fl_ready_fn run_ready[FL_READY_KINDS];
     /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
     int (*complete_waiter)(PyObject *future);
+    /* Tasks among loops and futures that are not ours: filled by task/foreign.c, called by those below it. */
+    const struct fl_foreign_ops *foreign;
     fl_list loops;               /* every live Loop of this interpreter, through LoopObject.link */
     uint64_t tasks_created;      /* for the names Task-1, Task-2 … */
     int tasks_listed;            /* whether asyncio.all_tasks() sees our own list of tasks */
