@@ -103,14 +103,8 @@ static PyObject *
 FutureIter_iternext(FutureIterObject *self)
 {
     PyObject *result;
-    switch (FutureIter_am_send(self, Py_None, &result)) {
-    case PYGEN_RETURN:
-        return fl_return_from_iternext(result);
-    case PYGEN_NEXT:
-        return result;
-    default:
-        return NULL;
-    }
+    PySendResult sent = FutureIter_am_send(self, Py_None, &result);
+    return fl_iternext_of_send(sent, result);
 }
 
 PyDoc_STRVAR(FutureIter_send_doc, "send($self, value, /)\n--\n\n"
@@ -119,11 +113,7 @@ PyDoc_STRVAR(FutureIter_send_doc, "send($self, value, /)\n--\n\n"
 static PyObject *
 FutureIter_send(FutureIterObject *self, PyObject *Py_UNUSED(value))
 {
-    PyObject *result = FutureIter_iternext(self);
-    if (result == NULL && !PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return result;
+    return fl_send_of_iternext(FutureIter_iternext(self));
 }
 
 PyDoc_STRVAR(FutureIter_throw_doc, "throw($self, type, value=None, traceback=None, /)\n--\n\n"
