@@ -192,9 +192,9 @@ typedef enum {
 
 typedef struct fl_loop LoopObject;
 
-/* Run one ready item, taking over the reference to it.  0, or -1 with an exception that has to leave
-   run_forever(); everything else has gone to the loop's exception handler. */
-typedef int (*fl_ready_fn)(LoopObject *loop, PyObject *item);
+/* Run one ready item, taking over the reference to it.  Exceptions end there: in the loop's exception handler, or in
+   loop->exit. */
+typedef void (*fl_ready_fn)(LoopObject *loop, PyObject *item);
 
 typedef struct {
     PyObject *items[FL_FREELIST_MAX];

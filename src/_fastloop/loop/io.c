@@ -3,20 +3,21 @@
 
 #include "base/clock.h"
 #include "loop/current.h"
+#include "loop/exit.h"
 
 /* -- readiness ------------------------------------------------------------------------------------- */
 
-int
+void
 fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
 {
     PyObject *object = Py_NewRef(io->object);
     int64_t begin = loop->debug ? fl_clock_ns() : 0;
-    int rc = io->ops->ready(io, ready);
-    if (begin != 0 && rc == 0) {
-        rc = fl_loop_check_slow(loop, object, begin);
+    io->ops->ready(io, ready);
+    if (begin != 0 && loop->exit == NULL && fl_loop_check_slow(loop, object, begin) < 0) {
+        fl_exit_with_raised(loop);
     }
     Py_DECREF(object);
-    return rc < 0 ? -1 : fl_io_flush(loop);
+    fl_io_flush(loop);
 }
 
 int
@@ -37,19 +38,20 @@ fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
     return 0;
 }
 
-int
+void
 fl_io_run_ready(LoopObject *loop, PyObject *item)
 {
     fl_io *io = (fl_io *)item;
     PyObject *object = io->object; /* its reference was the word's */
     unsigned ready = io->due & fl_io_watched(loop, io);
     io->due = 0;
-    int rc = ready == 0 ? 0 : fl_current_publish(loop, NULL);
-    if (ready != 0 && rc == 0) {
-        rc = io->ops->ready(io, ready);
+    if (ready != 0 && fl_current_publish(loop, NULL) < 0) {
+        fl_exit_with_raised(loop);
+    }
+    else if (ready != 0) {
+        io->ops->ready(io, ready);
     }
     Py_DECREF(object);
-    return rc;
 }
 
 /* -- corked ---------------------------------------------------------------------------------------- */
@@ -72,20 +74,16 @@ fl_io_uncork(fl_io *io)
     }
 }
 
-int
+void
 fl_io_flush_all(LoopObject *loop)
 {
-    while (loop->corked.next != &loop->corked && !loop->closed) {
+    while (loop->corked.next != &loop->corked && !loop->closed && loop->exit == NULL) {
         fl_io *io = FL_LIST_OWNER(loop->corked.next, fl_io, cork);
         fl_list_remove(&io->cork);
         PyObject *object = io->object; /* its reference was the list's */
-        int rc = io->ops->flush(io);
+        io->ops->flush(io);
         Py_DECREF(object);
-        if (rc < 0) {
-            return -1;
-        }
     }
-    return 0;
 }
 
 void

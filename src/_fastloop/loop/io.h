@@ -6,10 +6,10 @@
 
 typedef struct {
     /* The descriptor is ready for `ready` (FL_READ | FL_WRITE) of what is watched for.  The caller holds a
-       reference to io->object.  0, or -1 with an exception that has to leave run_forever(). */
-    int (*ready)(fl_io *io, unsigned ready);
-    /* Send what was written while a callback ran, which has returned now.  Likewise. */
-    int (*flush)(fl_io *io);
+       reference to io->object. */
+    void (*ready)(fl_io *io, unsigned ready);
+    /* Send what was written while a callback ran, which has returned now.  NULL: it is never corked. */
+    void (*flush)(fl_io *io);
 } fl_io_ops;
 
 /* Part of the object that deals with a descriptor.  While it is watched or corked, the loop owns a reference to
@@ -34,13 +34,14 @@ unsigned fl_io_watched(LoopObject *loop, const fl_io *io);
 /* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
 void fl_io_forget(LoopObject *loop, fl_io *io);
 
-/* Tell io that its descriptor is ready: at once, or behind what is queued already.  0, or -1 with an exception
-   that has to leave run_forever(). */
-int fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);
+/* Tell io that its descriptor is ready, at once. */
+void fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);
+
+/* The same behind what is queued already.  0, or -1 with MemoryError. */
 int fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready);
 
 /* The work of a FL_READY_IO word, which carries io and owns a reference to its object. */
-int fl_io_run_ready(LoopObject *loop, PyObject *word_item);
+void fl_io_run_ready(LoopObject *loop, PyObject *word_item);
 
 /* The object of which a ready word owns a reference. */
 static inline PyObject *
@@ -56,14 +57,16 @@ void fl_io_cork(LoopObject *loop, fl_io *io);
 /* Not any more. */
 void fl_io_uncork(fl_io *io);
 
-/* Flush whoever is corked.  0, or -1 with an exception that has to leave run_forever(). */
-int fl_io_flush_all(LoopObject *loop);
+/* Flush whoever is corked, until somebody's code ends the run. */
+void fl_io_flush_all(LoopObject *loop);
 
 /* The same after a callback, where mostly nobody is. */
-static inline int
+static inline void
 fl_io_flush(LoopObject *loop)
 {
-    return loop->corked.next == &loop->corked ? 0 : fl_io_flush_all(loop);
+    if (loop->corked.next != &loop->corked) {
+        fl_io_flush_all(loop);
+    }
 }
 
 /* Forget everybody who is corked, in a loop that ends. */

@@ -1,6 +1,7 @@
 /* The two ends of pipes, FIFOs, sockets and terminals, each for one direction. */
 #include "net/pipe.h"
 
+#include "loop/exit.h"
 #include "net/stream.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -31,30 +32,24 @@ pipe_send(int fd, const struct iovec *pieces, int n)
 /* -- the reading end ------------------------------------------------------------------------------- */
 
 /* The writing end is closed: that is the end of the transport too, whatever eof_received() says. */
-static int
+static void
 read_pipe_end_of_file(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     PyObject *name = self->loop->state->str_eof_received;
-    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
-        return -1;
-    }
+    fl_transport_log(transport, "info", "%r was closed by peer");
     self->io.closing = true;
     fl_io_forget(self->loop, &self->io);
-    PyObject *result = fl_transport_call(transport, name, NULL);
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, fl_transport_called(transport, name, result));
+    fl_transport_called(transport, name, fl_transport_call(transport, name, NULL));
     if (!self->conn_lost) {
-        int scheduled = fl_transport_schedule_lost(transport, NULL);
-        fl_leaving_step(&leaving, fl_transport_closing(transport, scheduled));
+        fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }
-    return fl_leaving_raise(leaving);
 }
 
-static int
+static void
 read_pipe_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
-    return fl_stream_read((StreamObject *)io->object);
+    fl_stream_read((StreamObject *)io->object);
 }
 
 static const fl_stream_ops read_pipe_ops = {
@@ -65,7 +60,7 @@ static const fl_stream_ops read_pipe_ops = {
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .unsent = fl_stream_unsent,
             .discard = fl_stream_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
         },
     .receive = pipe_receive,
     .end_of_file = read_pipe_end_of_file,
@@ -75,31 +70,30 @@ static const fl_stream_ops read_pipe_ops = {
 /* -- the writing end ------------------------------------------------------------------------------- */
 
 /* The reading end is closed. */
-static int
+static void
 write_pipe_hung_up(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
-        return -1;
-    }
+    fl_transport_log(transport, "info", "%r was closed by peer");
     PyObject *exc = NULL;
     if (self->outbox.size > 0) {
         fl_raise_errno(-EPIPE);
         exc = PyErr_GetRaisedException();
     }
-    int rc = fl_transport_force_close(transport, exc);
+    fl_transport_report_close(transport, fl_transport_force_close(transport, exc));
     Py_XDECREF(exc);
-    return fl_transport_closing(transport, rc);
 }
 
-static int
+static void
 write_pipe_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
     if (ready & FL_READ) {
-        return write_pipe_hung_up(self);
+        write_pipe_hung_up(self);
     }
-    return self->draining ? fl_stream_flush(self) : 0;
+    else if (self->draining) {
+        fl_stream_flush(self);
+    }
 }
 
 static const fl_stream_ops write_pipe_ops = {
@@ -111,9 +105,9 @@ static const fl_stream_ops write_pipe_ops = {
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .quiet_errors = true,
             .unsent = fl_stream_unsent,
-            .spill = fl_stream_spill,
+            .flush_last = fl_stream_flush_last,
             .discard = fl_stream_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
             .lost = fl_stream_lost,
         },
     .vain_write = "pipe closed by peer or os.write(pipe, data) raised exception.",
@@ -259,7 +253,9 @@ write_pipe_write(StreamObject *self, PyObject *bytes)
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
-    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_stream_write(self, bytes);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -290,7 +286,9 @@ PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
 static PyObject *
 WritePipe_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return fl_transport_close((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_transport_close((TransportObject *)self);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(can_write_eof_doc, "can_write_eof($self, /)\n--\n\nReturn True.");

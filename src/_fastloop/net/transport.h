@@ -17,24 +17,24 @@ typedef struct {
     bool socket;                          /* it is one: get_extra_info() knows its names */
     bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
 
-    /* Bytes accepted and not yet given to the kernel; drop them; try to send what is corked now (0 or -1). */
+    /* Bytes accepted and not yet given to the kernel; drop them; try to send what is corked now. */
     size_t (*unsent)(TransportObject *self);
     void (*discard)(TransportObject *self);
-    int (*hurry)(TransportObject *self);
+    void (*flush_cork)(TransportObject *self);
 
-    /* -- what some do not have: NULL.  0 or -1 -- */
+    /* -- what some do not have: NULL -- */
 
-    /* abort(): send what is corked.  -1 has to leave run_forever(). */
-    int (*spill)(TransportObject *self);
-    /* This one becomes the protocol. */
+    /* abort(): send what is corked, whatever comes of it. */
+    void (*flush_last)(TransportObject *self);
+    /* This one becomes the protocol.  0 or -1. */
     int (*adopt)(TransportObject *self, PyObject *protocol);
     /* The first turn, instead of fl_transport_make(). */
-    int (*begin)(TransportObject *self);
-    /* close(): take leave of the peer before the end. */
-    int (*leave)(TransportObject *self);
-    /* resume_reading() was called. */
+    void (*begin)(TransportObject *self);
+    /* close(): tell the peer before the end.  0 or -1. */
+    int (*shutdown)(TransportObject *self);
+    /* resume_reading() was called.  0 or -1. */
     int (*resumed)(TransportObject *self);
-    /* connection_lost(exc or None) has been called. */
+    /* connection_lost(exc or None) has been called.  0 or -1. */
     int (*lost)(TransportObject *self, PyObject *exc);
     /* What else get_extra_info() knows: a new reference, or NULL with or without an exception … */
     PyObject *(*info)(TransportObject *self, PyObject *key);
@@ -108,37 +108,45 @@ void fl_transport_disown(TransportObject *self);
    reading begun.  0 or -1. */
 int fl_transport_schedule_made(TransportObject *self, PyObject *waiter);
 
-/* The first turn of most: call connection_made() and begin to read.  0, or -1 with an exception that has to leave
-   run_forever(). */
-int fl_transport_make(TransportObject *self);
+/* The first turn of most: call connection_made() and begin to read. */
+void fl_transport_call_made(TransportObject *self);
 
-/* Complete the future in *waiter and drop it, if there is one: with exc unless that is NULL.  0, or -1 that has to
-   leave. */
-int fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
+/* Complete the future in *waiter and drop it, if there is one: with exc unless that is NULL. */
+void fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
 
 /* The same when the connection is lost because of exc, NULL: it was closed.  Then it is ConnectionAbortedError. */
-int fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
+void fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
 
-/* asyncio's close(), _force_close() (exc NULL: abort) and _fatal_error() with the raised exception.
-   0, or -1 with an exception; fl_transport_fatal: one that has to leave run_forever(). */
+/* asyncio's close() and _force_close() (exc NULL: abort).  0 or -1. */
 int fl_transport_close(TransportObject *self);
 int fl_transport_force_close(TransportObject *self, PyObject *exc);
-int fl_transport_fatal(TransportObject *self, const char *message);
 
-/* The outcome rc of a step that ends a connection: an exception is reported.  0, or -1 with one that has to leave. */
-int fl_transport_closing(TransportObject *self, int rc);
+/* asyncio's _fatal_error() with the raised exception; SystemExit and KeyboardInterrupt end the run, and not the
+   connection. */
+void fl_transport_fatal(TransportObject *self, const char *message);
+
+/* For methods that Python calls: try to send what is corked now.  0, or -1 with what user's code has raised that ends
+   the run. */
+int fl_transport_flush_cork(TransportObject *self);
+
+/* The outcome rc of a step that ends a connection: an exception is reported. */
+void fl_transport_report_close(TransportObject *self, int rc);
 
 /* Have connection_lost(exc) called in the next turn; exc may be NULL.  0 or -1. */
 int fl_transport_schedule_lost(TransportObject *self, PyObject *exc);
 
-/* Call connection_lost() now.  0, or -1 with an exception that has to leave run_forever(). */
-int fl_transport_lose(TransportObject *self);
+/* Call connection_lost() now. */
+void fl_transport_call_lost(TransportObject *self);
 
 /* The work of a FL_READY_TRANSPORT word. */
-int fl_transport_run_ready(LoopObject *loop, PyObject *item);
+void fl_transport_run_ready(LoopObject *loop, PyObject *item);
 
 /* Tell the loop what the transport is interested in.  0 or -1. */
 int fl_transport_rearm(TransportObject *self);
+
+/* The same when it was told of something that it is not interested in any more; an error ends the run, since the loop
+   would tell it again and again. */
+void fl_transport_rearm_ready(TransportObject *self);
 
 int fl_transport_traverse(TransportObject *self, visitproc visit, void *arg);
 void fl_transport_clear(TransportObject *self);
@@ -162,21 +170,24 @@ fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
     return fl_transport_call_two(self, name, argument, NULL);
 }
 
-/* Give the raised exception to the loop's exception handler.  0, or -1 with one that has to leave. */
-int fl_transport_report(TransportObject *self, const char *message);
+/* Give the raised exception to the loop's exception handler. */
+void fl_transport_report(TransportObject *self, const char *message);
 
-/* In debug mode: logger.level(format, self), errors of which are reported.  0, or -1 with one that has to leave. */
-int fl_transport_log(TransportObject *self, const char *level, const char *format);
+/* In debug mode: logger.level(format, self), errors of which are reported. */
+void fl_transport_log(TransportObject *self, const char *level, const char *format);
 
 /* protocol.name() has returned `result`, which is taken; NULL: the raised exception is reported, as a Handle reports one
-   of its callback.  0, or -1 with one that has to leave. */
-int fl_transport_called(TransportObject *self, PyObject *name, PyObject *result);
+   of its callback. */
+void fl_transport_called(TransportObject *self, PyObject *name, PyObject *result);
 
 /* -- flow control ---------------------------------------------------------------------------------- */
 
-/* Call pause_writing() or resume_writing() if it is time to.  0, or -1 with one that has to leave. */
-int fl_transport_maybe_pause(TransportObject *self);
-int fl_transport_maybe_resume(TransportObject *self);
+/* Call pause_writing() or resume_writing() if it is time to. */
+void fl_transport_maybe_pause(TransportObject *self);
+void fl_transport_maybe_resume(TransportObject *self);
+
+/* Some of what was accepted was sent: tell the protocol to pause, or if it had paused before, to go on. */
+void fl_transport_sent(TransportObject *self);
 
 /* A write after connection_lost was scheduled: count, and warn from the fifth on.  0 or -1. */
 int fl_transport_vain_write(TransportObject *self, const char *warning);

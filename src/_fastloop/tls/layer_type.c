@@ -1,6 +1,7 @@
 /* TLSLayer: how Python code puts TLS into a stream transport, and what get_extra_info() knows of it. */
 #include "tls/layer.h"
 
+#include "loop/exit.h"
 #include "py/args.h"
 #include "py/types.h"
 
@@ -50,12 +51,12 @@ const fl_stream_ops fl_tls_stream_ops = {
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_tls_unsent,
-            .spill = fl_tls_spill,
+            .flush_last = fl_tls_flush_last,
             .discard = fl_tls_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
             .adopt = fl_stream_adopt,
             .begin = fl_tls_begin,
-            .leave = fl_tls_leave,
+            .shutdown = fl_tls_begin_shutdown,
             .resumed = fl_tls_resumed,
             .lost = fl_tls_lost,
             .info = layer_info,
@@ -187,12 +188,17 @@ TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     StreamObject *stream = (StreamObject *)given[0];
-    if (layer_feed_received(self, given[2]) < 0 || fl_stream_hurry((TransportObject *)stream) < 0 ||
+    if (layer_feed_received(self, given[2]) < 0 ||
+        fl_transport_flush_cork((TransportObject *)stream) < 0 ||
         layer_check_transport(self, given[0]) < 0 || /* callbacks may have done anything */
         layer_take_outbox(self, &stream->outbox) < 0 || layer_install(self, stream, given[1]) < 0) {
         return NULL;
     }
-    return stream->begun && fl_tls_begin((TransportObject *)stream) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(stream->loop);
+    if (stream->begun) {
+        fl_tls_begin((TransportObject *)stream);
+    }
+    return fl_exit_end(stream->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef layer_methods[] = {
@@ -237,8 +243,12 @@ PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
 static PyObject *
 SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    bool done = transport_layer(self) != NULL && fl_tls_close_unanswered(self) == 0;
-    return done ? Py_NewRef(Py_None) : NULL;
+    if (transport_layer(self) == NULL) {
+        return NULL;
+    }
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_tls_close_unanswered(self);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(get_read_buffer_size_doc,
