@@ -81,11 +81,11 @@ handle_free(LoopObject *loop, HandleObject *self)
 {
     fl_state *state = loop == NULL ? NULL : loop->state;
     if (self->timer) {
-        if (state == NULL || !fl_freelist_give(state, &state->free_timers, (PyObject *)self)) {
+        if (!fl_freelist_give(state == NULL ? NULL : &state->free_timers, (PyObject *)self)) {
             PyObject_GC_Del(self);
         }
     }
-    else if (state == NULL || !fl_freelist_give(state, &state->free_handles, (PyObject *)self)) {
+    else if (!fl_freelist_give(state == NULL ? NULL : &state->free_handles, (PyObject *)self)) {
         PyObject_Free(self);
     }
 }

@@ -16,7 +16,7 @@ fl_future_alloc(LoopObject *loop, fl_freelist *list, PyTypeObject *type)
     }
     memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     FutureObject *future = (FutureObject *)self;
-    future->state = fl_state_hold(loop->state);
+    future->state = loop->state;
     future->loop = Py_NewRef(loop);
     future->native = true;
     PyObject_GC_Track(self);

@@ -13,7 +13,7 @@ typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
      a list              several of the above */
 #define FL_FUTURE_FIELDS                                                                           \
     PyObject_HEAD                                                                                  \
-    fl_state *state;         /* held */                                                \
+    fl_state *state;         /* borrowed from the type, see fl_state_hold() */                                                \
     PyObject *loop;          /* owned; NULL before __init__() */                                   \
     PyObject *callbacks;     /* owned; see above */                                                \
     PyObject *result;        /* owned; FL_FINISHED: the result, or the exception if `failed` */    \

@@ -51,8 +51,8 @@ Task_init(TaskObject *self, PyObject *args, PyObject *kwargs)
 static void
 Task_dealloc(TaskObject *self)
 {
-    /* A subclass's finalizer was run by its own deallocator. */
-    if ((self->log_tb || fl_task_is_missed(self)) && Py_IS_TYPE(self, self->state->Task_type) &&
+    bool exact = fl_future_dies_exact((PyObject *)self, (destructor)Task_dealloc);
+    if ((self->log_tb || fl_task_is_missed(self)) && exact &&
         PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
@@ -63,7 +63,8 @@ Task_dealloc(TaskObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     fl_task_clear(self);
-    fl_future_free((FutureObject *)self, self->state->Task_type, &self->state->free_tasks);
+    fl_state *state = exact ? fl_state_of_dying(Py_TYPE(self), self->state) : NULL;
+    fl_future_free((FutureObject *)self, state == NULL ? NULL : &state->free_tasks);
     Py_TRASHCAN_END
 }
 
