@@ -281,6 +281,14 @@ fl_state_of_dying(PyTypeObject *type, fl_state *state)
     return ((PyHeapTypeObject *)type)->ht_module == NULL ? NULL : state;
 }
 
+/* The same for an object that knows only its type. */
+static inline fl_state *
+fl_state_by_type(PyTypeObject *type)
+{
+    PyObject *module = ((PyHeapTypeObject *)type)->ht_module;
+    return module == NULL ? NULL : fl_state_of_module(module);
+}
+
 /* A new state with its strings and imports and one user, or NULL with an exception. */
 fl_state *fl_state_new(void);
 int fl_state_traverse(fl_state *state, visitproc visit, void *arg);

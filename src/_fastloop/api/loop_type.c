@@ -226,7 +226,7 @@ BaseLoop_get_debug(LoopObject *self, void *Py_UNUSED(closure))
 static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->current_handle);
+    return fl_handle_hand_out(self->current_handle);
 }
 
 static PyObject *

@@ -81,11 +81,7 @@ schedule_soon(LoopObject *self, const schedule_call *call)
 {
     HandleObject *handle = fl_handle_new(self, self->state->Handle_type, call->args[0],
                                          call->args + 1, call->nargs - 1, call->context);
-    if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
-        Py_XDECREF(handle);
-        return NULL;
-    }
-    return (PyObject *)handle;
+    return handle == NULL || fl_handle_queue_lent(self, handle) < 0 ? NULL : (PyObject *)handle;
 }
 
 PyDoc_STRVAR(Loop_call_soon_doc,

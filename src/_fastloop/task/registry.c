@@ -15,17 +15,28 @@ fl_registry_add(TaskObject *task)
     return result == NULL ? -1 : 0;
 }
 
+/* A new reference, unless the task is being deallocated: then it stands in the list up to its own deallocator, before
+   which that of a Python subclass may run anything.  The collector does not track it any more, but for some releases
+   of Python 3.14 and later, which put off deallocations that nest too deeply and link them through the head that says so;
+   others link them through the reference count. */
+static bool
+registry_take(PyObject *task)
+{
+    return PyObject_GC_IsTracked(task) && PyUnstable_TryIncRef(task);
+}
+
 static int
 registry_list_loop(LoopObject *loop, PyObject *tasks)
 {
-    for (fl_list *node = loop->tasks.next; node != &loop->tasks; node = node->next) {
+    int rc = 0;
+    for (fl_list *node = loop->tasks.next; rc == 0 && node != &loop->tasks; node = node->next) {
         PyObject *task = (PyObject *)FL_LIST_OWNER(node, TaskObject, link);
-        bool dying = Py_REFCNT(task) == 0; /* its subclass is being deallocated */
-        if (!dying && PyList_Append(tasks, task) < 0) {
-            return -1;
+        if (registry_take(task)) {
+            rc = PyList_Append(tasks, task);
+            Py_DECREF(task);
         }
     }
-    return 0;
+    return rc;
 }
 
 PyObject *
