@@ -53,7 +53,7 @@ FutureIter_dealloc(FutureIterObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->future);
-    fl_state *state = fl_state_of_dying(type, self->state);
+    fl_state *state = fl_state_of_dying(type, self->state); /* after what may run anything */
     if (!fl_freelist_give(state == NULL ? NULL : &state->free_iters, (PyObject *)self)) {
         PyObject_GC_Del(self);
     }

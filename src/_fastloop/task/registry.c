@@ -15,10 +15,10 @@ fl_registry_add(TaskObject *task)
     return result == NULL ? -1 : 0;
 }
 
-/* A new reference, unless the task is being deallocated: then it stands in the list up to its own deallocator, before
-   which that of a Python subclass may run anything.  The collector does not track it any more, but for some releases
-   of Python 3.14 and later, which put off deallocations that nest too deeply and link them through the head that says so;
-   others link them through the reference count. */
+/* A new reference, unless the task is being deallocated: it stands in the list until its own deallocator runs, and that
+   of a Python subclass, which comes first, may run anything.  Either sign alone may be missing, since CPython 3.14 and
+   later put off deallocations that nest too deeply, and link those objects through what the collector knows of them or,
+   in other releases, through the reference count. */
 static bool
 registry_take(PyObject *task)
 {
