@@ -402,5 +402,5 @@ fl_tls_lost(TransportObject *transport, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
     layer_cancel_timer(layer);
-    return fl_transport_fail_waiter(transport, &layer->waiter, exc);
+    return fl_transport_complete_waiter(transport, &layer->waiter, exc); /* NULL: closed */
 }
