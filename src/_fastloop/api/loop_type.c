@@ -3,6 +3,7 @@
 #include "api/loop_type.h"
 
 #include "api/methods.h"
+#include "loop/handle.h"
 #include "loop/io.h"
 #include "loop/queues.h"
 #include "py/call.h"
@@ -167,7 +168,7 @@ BaseLoop_get_closed(LoopObject *self, void *Py_UNUSED(closure))
 static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->current_handle);
+    return fl_handle_hand_out(self->current_handle);
 }
 
 static PyObject *

@@ -102,11 +102,7 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         return NULL;
     }
     HandleObject *handle = schedule_handle(self, &call);
-    if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
-        Py_XDECREF(handle);
-        return NULL;
-    }
-    return (PyObject *)handle;
+    return handle == NULL || fl_handle_queue_lent(self, handle) < 0 ? NULL : (PyObject *)handle;
 }
 
 PyDoc_STRVAR(Loop_call_soon_threadsafe_doc,
@@ -129,10 +125,11 @@ Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     handle->threadsafe = FL_HAS_THREADSAFE_HANDLE;
-    if (fl_inbox_post(self, (HandleObject *)Py_NewRef(handle)) < 0) {
-        Py_CLEAR(handle);
+    PyObject *handed_out = fl_handle_hand_out((PyObject *)handle);
+    if (fl_inbox_post(self, handle) < 0) {
+        Py_CLEAR(handed_out);
     }
-    return (PyObject *)handle;
+    return handed_out;
 }
 
 /* -- call_at and call_later ------------------------------------------------------------------------ */

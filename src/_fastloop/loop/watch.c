@@ -496,7 +496,7 @@ static int
 target_traverse(fl_state *state, PyObject *target, visitproc visit, void *arg)
 {
     if (target != NULL && Py_TYPE(target) == state->Handle_type) {
-        return fl_handle_visit_queued(target, visit, arg);
+        return fl_handle_visit_watching(target, visit, arg);
     }
     Py_VISIT(target);
     return 0;

@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "loop/exit.h"
 #include "loop/watch.h"
+#include "net/transport_info.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -22,9 +23,9 @@ datagram_tell_error(DatagramObject *self)
 {
     PyObject *name = self->loop->state->str_error_received;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
+    PyObject *result = fl_transport_call(&self->transport, name, exc);
     Py_DECREF(exc);
-    fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called(&self->transport, name, result);
 }
 
 /* The same for a system call that has failed. */
@@ -43,7 +44,7 @@ datagram_method_failed(DatagramObject *self, const char *message)
         datagram_tell_error(self);
     }
     else {
-        fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal(&self->transport, message);
     }
 }
 
@@ -52,10 +53,10 @@ static void
 datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
 {
     PyObject *name = self->loop->state->str_datagram_received;
-    PyObject *result = fl_transport_call_two((TransportObject *)self, name, data, address);
+    PyObject *result = fl_transport_call_two(&self->transport, name, data, address);
     Py_DECREF(data);
     Py_DECREF(address);
-    fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called(&self->transport, name, result);
 }
 
 /* Keep a datagram for later; both are taken. */
@@ -69,7 +70,7 @@ datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
         self->arrived = PyList_New(0);
     }
     if (pair == NULL || self->arrived == NULL || PyList_Append(self->arrived, pair) < 0) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+        fl_transport_report(&self->transport, datagrams_lost);
     }
     Py_XDECREF(pair);
 }
@@ -103,8 +104,8 @@ fl_datagram_deliver_soon(TransportObject *transport)
 static void
 datagram_deliver_rest(DatagramObject *self)
 {
-    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+    if (fl_datagram_deliver_soon(&self->transport) < 0) {
+        fl_transport_report(&self->transport, datagrams_lost);
     }
 }
 
@@ -169,7 +170,7 @@ address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
 static bool
 datagram_read_one(DatagramObject *self)
 {
-    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sock = fl_transport_socket(&self->transport);
     PyObject *pair = sock == NULL ? NULL : PyObject_CallMethod(sock, "recvfrom", "i", 256 * 1024);
     if (pair != NULL && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
         PyErr_Format(PyExc_ValueError, "recvfrom() must return a pair, got %R", pair);
@@ -259,7 +260,7 @@ datagram_read_batch(DatagramObject *self)
     }
     int made = batch_objects(self, &batch, n, data, addresses);
     if (made < n) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+        fl_transport_report(&self->transport, datagrams_lost);
     }
     for (int i = 0; i < made; i++) {
         datagram_dispose(self, data[i], addresses[i]);
@@ -352,7 +353,7 @@ queue_send_method(DatagramObject *self)
 {
     PyObject *data = Py_NewRef(queue_first(self)->data);
     PyObject *address = Py_NewRef(queue_first(self)->address);
-    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sock = fl_transport_socket(&self->transport);
     self->sending = true;
     PyObject *sent = sock == NULL ? NULL : PyObject_CallMethod(sock, "sendto", "OO", data, address);
     self->sending = false;
@@ -439,7 +440,7 @@ queue_send(DatagramObject *self)
 void
 fl_datagram_flush(DatagramObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     fl_io_uncork(&self->io);
     if (self->loop->forked) { /* the parent sends it */
         fl_datagram_discard(transport);
@@ -478,7 +479,7 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
         (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
     self->queue_size += datagram_cost(data);
     if (self->draining || self->sending) {
-        fl_transport_maybe_pause((TransportObject *)self);
+        fl_transport_maybe_pause(&self->transport);
     }
     else if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
              self->loop->thread_id != PyThread_get_thread_ident()) {

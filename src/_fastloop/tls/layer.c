@@ -304,7 +304,7 @@ layer_tell_eof(StreamObject *self)
         return;
     }
     layer->told_eof = true;
-    int keep_open = fl_stream_call_eof_received(self);
+    int keep_open = fl_sink_call_eof_received(self);
     if (keep_open < 0) {
         fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
     }
