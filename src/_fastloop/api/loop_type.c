@@ -3,6 +3,7 @@
 #include "api/loop_type.h"
 
 #include "api/methods.h"
+#include "loop/handle.h"
 #include "loop/io.h"
 #include "loop/queues.h"
 #include "py/call.h"
