@@ -60,6 +60,17 @@
 /* What a datagram waiting to be sent counts for besides its bytes. */
 #define FL_DATAGRAM_HEADER (PY_VERSION_HEX >= 0x030D0000 ? 8 : 0)
 
+/* Make an object that is being deallocated live on with one reference; with what debug builds count. */
+static inline void
+fl_revive(PyObject *dying)
+{
+#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
+    _Py_NewReference(dying);
+#else
+    Py_SET_REFCNT(dying, 1);
+#endif
+}
+
 /* -- newer API on older Pythons -------------------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030D0000

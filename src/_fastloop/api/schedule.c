@@ -125,11 +125,7 @@ Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     handle->threadsafe = FL_HAS_THREADSAFE_HANDLE;
-    PyObject *handed_out = fl_handle_hand_out((PyObject *)handle);
-    if (fl_inbox_post(self, handle) < 0) {
-        Py_CLEAR(handed_out);
-    }
-    return handed_out;
+    return fl_inbox_post(self, handle) < 0 ? NULL : (PyObject *)handle;
 }
 
 /* -- call_at and call_later ------------------------------------------------------------------------ */

@@ -54,9 +54,8 @@ fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject
     self->source_tb = self->weakrefs = NULL;
     self->when = 0.0;
     self->timer = type == loop->state->TimerHandle_type;
-    self->kept = self->timer;
     self->cancelled = self->running = self->scheduled = self->watching = self->threadsafe = false;
-    self->lent = false;
+    self->lent = self->kept = false;
     self->context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (handle_set_args(self, args, nargs) < 0 || self->context == NULL ||
         (loop->debug && (self->source_tb = fl_extract_stack(loop->state)) == NULL)) {
@@ -86,7 +85,7 @@ handle_free(fl_state *state, HandleObject *self)
             PyObject_GC_Del(self);
         }
     }
-    else if (!fl_freelist_give(state == NULL ? NULL : &state->free_handles, (PyObject *)self)) {
+    else if (!fl_freelist_give_plain(state == NULL ? NULL : &state->free_handles, (PyObject *)self)) {
         PyObject_Free(self);
     }
 }
@@ -97,16 +96,13 @@ handle_end_loan(HandleObject *self)
 {
     self->lent = false;
     self->kept = self->weakrefs != NULL; /* which hands it out again */
-    _Py_NewReference((PyObject *)self);
+    fl_revive((PyObject *)self);
 }
 
-void
-fl_handle_dealloc(HandleObject *self)
+/* Free it.  Not a part of the deallocator, whose short way is the common one. */
+static void
+handle_destroy(HandleObject *self)
 {
-    if (self->lent) {
-        handle_end_loan(self);
-        return;
-    }
     PyTypeObject *type = Py_TYPE(self);
     LoopObject *loop = self->loop;
     if (self->timer) {
@@ -121,6 +117,17 @@ fl_handle_dealloc(HandleObject *self)
     handle_free(loop != NULL ? loop->state : fl_state_by_type(type), self);
     Py_XDECREF(loop);
     Py_DECREF(type);
+}
+
+void
+fl_handle_dealloc(HandleObject *self)
+{
+    if (self->lent) {
+        handle_end_loan(self);
+    }
+    else {
+        handle_destroy(self);
+    }
 }
 
 int
@@ -157,7 +164,7 @@ int
 fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 {
     HandleObject *self = (HandleObject *)object;
-    if (self->timer) {
+    if (self->scheduled) {
         return visit(object, arg);
     }
     /* One that watches was visited in the watch table; twice would be once too often. */
@@ -166,14 +173,14 @@ fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 
 /* -- owners ---------------------------------------------------------------------------------------- */
 
-int
-fl_handle_queue_lent(LoopObject *loop, HandleObject *self)
+void
+fl_handle_lend(HandleObject *self)
 {
-    if (fl_loop_push(loop, (PyObject *)self, FL_READY_HANDLE) < 0) {
-        return -1;
+    if (self->timer) {
+        PyObject_GC_UnTrack(self);
     }
     self->lent = self->kept = true;
-    return 0;
+    Py_DECREF(self);
 }
 
 PyObject *
@@ -242,18 +249,27 @@ handle_retire(HandleObject *self)
     Py_XDECREF(loop);
 }
 
+/* Nothing that a queue or a run does concerns it any more. */
+static bool
+handle_is_over(HandleObject *self)
+{
+    return self->loop != NULL && !self->running && (self->cancelled || !self->watching) &&
+           (PyObject *)self != self->loop->current_handle;
+}
+
 void
 fl_handle_release(HandleObject *self)
 {
-    bool over = self->loop != NULL && !self->running && (self->cancelled || !self->watching);
-    if (over && self->kept && (PyObject *)self != self->loop->current_handle) {
+    if (self->kept && handle_is_over(self)) {
         handle_retire(self);
     }
-    if (self->lent) { /* looked at last: retiring runs anything */
-        self->lent = false;
-    }
-    else {
+    if (!self->lent) { /* looked at last: retiring runs anything */
         Py_DECREF(self);
+        return;
+    }
+    self->lent = false;
+    if (self->timer) {
+        PyObject_GC_Track(self);
     }
 }
 

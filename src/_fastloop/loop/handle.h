@@ -34,7 +34,7 @@ typedef struct {
     bool threadsafe; /* made by call_soon_threadsafe(): see fl_handle_wait_for_run() */
     bool watching;   /* it watches a descriptor, and may run many times */
     bool lent; /* the ready ring's reference is not counted: the counted ones are its users' */
-    bool kept; /* it was handed out, and a user may still have a reference; always true of timers */
+    bool kept; /* not of a timer that waits for its time: it was handed out, and a user may still have it */
 } HandleObject;
 
 /* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
@@ -44,9 +44,21 @@ HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *call
 /* tp_dealloc of both types. */
 void fl_handle_dealloc(HandleObject *handle);
 
-/* Queue a new handle that is to be handed out: its reference stays with the caller, who gives it to a user, and the ring
-   learns when the last user has dropped it.  0, or -1 with MemoryError, and the handle is gone. */
-int fl_handle_queue_lent(LoopObject *loop, HandleObject *handle);
+/* The reference of a queue is counted no more, so that it learns when the last user has dropped the handle, which may be
+   at once.  From now on a timer is like any handle of the ring: the collector does not track it. */
+void fl_handle_lend(HandleObject *handle);
+
+/* Queue a new handle that is to be handed out: its reference stays with the caller, who gives it to a user, and is lent.
+   0, or -1 with MemoryError, and the handle is gone. */
+static inline int
+fl_handle_queue_lent(LoopObject *loop, HandleObject *handle)
+{
+    if (fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE) < 0) {
+        return -1;
+    }
+    handle->lent = handle->kept = true;
+    return 0;
+}
 
 /* A new reference for a user to a handle that a queue may own, None for NULL. */
 PyObject *fl_handle_hand_out(PyObject *handle);
@@ -70,7 +82,7 @@ void fl_handle_report(LoopObject *loop, HandleObject *handle);
 int fl_handle_traverse(HandleObject *handle, visitproc visit, void *arg);
 int fl_handle_clear(HandleObject *handle);
 
-/* Visit a handle in the ring or the heap: a plain one's references in its place, when no user has it. */
+/* Visit a handle in the ring or the heap: its references in its place, when no user has it, but for a timer that waits. */
 int fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg);
 
 /* The same for one in the watch table, of which the ring may have further references. */

@@ -6,7 +6,7 @@
 int
 fl_inbox_post(LoopObject *loop, HandleObject *handle)
 {
-    if (fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE) < 0) {
+    if (fl_handle_queue_lent(loop, handle) < 0) {
         return -1;
     }
     if (loop->sleeping) { /* once for each wait */

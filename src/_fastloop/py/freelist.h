@@ -20,14 +20,13 @@ fl_freelist_take(fl_freelist *list, PyTypeObject *type)
     return NULL;
 }
 
-/* Keep the memory of an object that is being deallocated.  False when it has to be freed: there is no list or no
-   more room in it, or the collector has marked the object as finalized. */
+/* Keep the memory of an object that is being deallocated.  False when it has to be freed: there is no list, or no more
+   room in it. */
 static inline bool
-fl_freelist_give(fl_freelist *list, PyObject *dead)
+fl_freelist_give_plain(fl_freelist *list, PyObject *dead)
 {
 #if FL_HAS_FREELISTS
-    bool marked = PyObject_IS_GC(dead) && PyObject_GC_IsFinalized(dead);
-    if (list != NULL && list->len < list->limit && !marked) {
+    if (list != NULL && list->len < list->limit) {
         list->items[list->len++] = dead;
         return true;
     }
@@ -35,6 +34,13 @@ fl_freelist_give(fl_freelist *list, PyObject *dead)
     (void)list;
     (void)dead;
     return false;
+}
+
+/* The same for an object of the collector's types: one that it has marked as finalized is freed as well. */
+static inline bool
+fl_freelist_give(fl_freelist *list, PyObject *dead)
+{
+    return !PyObject_GC_IsFinalized(dead) && fl_freelist_give_plain(list, dead);
 }
 
 #endif

@@ -206,6 +206,67 @@ def test_handle_cancelled_by_its_own_destruction(loop, turn):
     assert reference() is None
 
 
+@pytest.mark.parametrize("cancel", [False, True], ids=["due", "cancelled"])
+def test_kept_timer_is_an_object_of_the_collectors_again(loop, turn, cancel):
+    """A kept timer that was in the queue, or cancelled, can be part of a cycle that goes away."""
+
+    class Timer:
+        def __init__(self):
+            self.handle = loop.call_later(0, self.called)
+
+        def called(self):
+            self.seen = True
+
+    timer = Timer()
+    if cancel:
+        timer.handle.cancel()
+    reference = weakref.ref(timer)
+    turn(3)
+    assert gc.is_tracked(timer.handle)
+    assert hasattr(timer, "seen") is not cancel
+    del timer
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["dropped", "kept"])
+def test_due_timer_survives_a_collection_before_it_runs(loop, turn, keep):
+    """Whoever keeps it may be garbage himself: the queue does not care."""
+    seen = []
+
+    class Timer:
+        def __init__(self, keep):
+            self.me = self
+            self.handle = loop.call_later(0, self.called) if keep else None
+            loop.call_later(0, self.called)
+
+        def called(self):
+            seen.append(self)
+
+    loop.call_later(0, gc.collect)
+    Timer(keep)
+    gc.collect()
+    turn(3)
+    assert len(seen) == 1 + keep
+
+
+def test_loop_dropped_with_timers_that_are_due(impl):
+    """A loop that stopped before it ran them, in a cycle with them."""
+    loop = impl.new_event_loop()
+    reference = weakref.ref(loop)
+    loop.call_later(0, loop.stop)
+    for _ in range(3):
+        loop.call_later(0, loop.is_running)
+    loop.call_soon(loop.call_soon, loop.stop)
+    loop.run_forever()
+    gc.collect()
+    assert reference() is loop
+    loop.close()
+    del loop
+    gc.collect()
+    assert reference() is None
+
+
 def test_loop_dropped_while_a_reader_is_queued(impl):
     """The callback of add_reader() is in the watch table and in the queue, and in a cycle with the loop."""
     left, right = socket.socketpair()

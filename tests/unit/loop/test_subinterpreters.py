@@ -101,6 +101,7 @@ def of(other, future_type, task_type):
     done.set_result(future)
     failed = future_type(loop=other)
     failed.set_exception(LookupError())
+    failed.exception()
     task = task_type(wait(future), loop=other)
     task._log_destroy_pending = False
     return [future, done, failed, task, iter(future), iter(done), future_type.__new__(future_type)]
@@ -113,7 +114,7 @@ for make in (new_event_loop, asyncio.SelectorEventLoop):
             found = of(other, future_type, task_type)
             for future in found[:4]:
                 future.kept = kept
-            kept += [other, other.call_soon(print, kept), other.call_later(100, print, kept), *found]
+            kept += [other, other.call_soon(bool, kept), other.call_later(100, bool, kept), *found]
             other.run_until_complete(asyncio.sleep(0))
     left, right = socket.socketpair()
     left.setblocking(False)
