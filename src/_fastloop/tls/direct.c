@@ -41,9 +41,9 @@ direct_append(TLSEngineObject *self, fl_bio *bio, const char *data, size_t len)
     return 0;
 }
 
-/* … behind those in self->kept, to which `in` is attached. */
+/* … behind those in self->kept, to which `in` is attached unless it is lent something. */
 static int
-direct_keep(TLSEngineObject *self, const char *data, size_t len)
+direct_feed(TLSEngineObject *self, const char *data, size_t len)
 {
     return direct_append(self, self->in, data, len);
 }
@@ -60,7 +60,7 @@ direct_drop_kept(TLSEngineObject *self)
 }
 
 static int
-direct_unlend(TLSEngineObject *self)
+direct_keep_rest(TLSEngineObject *self)
 {
     if (!self->lending) {
         direct_drop_kept(self);
@@ -70,17 +70,15 @@ direct_unlend(TLSEngineObject *self)
     const char *rest = self->lent.data + self->lent.length - left;
     self->lending = false;
     direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
-    return direct_keep(self, rest, left);
+    return direct_feed(self, rest, left);
 }
 
+/* Behind what was kept there is no place for what is somewhere else. */
 static int
-direct_feed(TLSEngineObject *self, const char *data, size_t len, bool lend)
+direct_lend(TLSEngineObject *self, const char *data, size_t len)
 {
-    if (direct_unlend(self) < 0) {
-        return -1;
-    }
-    if (!lend || self->kept.data != NULL) {
-        return direct_keep(self, data, len);
+    if (self->kept.data != NULL) {
+        return direct_feed(self, data, len);
     }
     self->lent = (fl_buf_mem){.data = (char *)data, .length = len, .max = len};
     self->lending = true;
@@ -144,7 +142,7 @@ direct_read(TLSEngineObject *self, char *buffer, size_t size)
         return (Py_ssize_t)n;
     }
     int outcome = direct_outcome(self);
-    if (outcome == FL_TLS_FAILED && direct_unlend(self) == 0) {
+    if (outcome == FL_TLS_FAILED && direct_keep_rest(self) == 0) {
         return fl_tls_python_ops.read(self, buffer, size);
     }
     direct_drop_kept(self);
@@ -318,7 +316,8 @@ direct_detach(TLSEngineObject *self)
 
 const fl_tls_ops fl_tls_direct_ops = {
     .feed = direct_feed,
-    .unlend = direct_unlend,
+    .lend = direct_lend,
+    .keep_rest = direct_keep_rest,
     .feed_eof = direct_feed_eof,
     .pending = direct_unread,
     .read = direct_read,

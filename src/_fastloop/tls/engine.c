@@ -46,13 +46,7 @@ fl_tls_feed(TLSEngineObject *self, const char *data, size_t len)
     if (engine_enter(self) < 0) {
         return -1;
     }
-    return engine_leave(self, self->ops->feed(self, data, len, self->connected));
-}
-
-int
-fl_tls_unlend(TLSEngineObject *self)
-{
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->unlend(self));
+    return engine_leave(self, self->ops->feed(self, data, len));
 }
 
 int
@@ -102,11 +96,8 @@ fl_tls_pending(TLSEngineObject *self)
 static int
 engine_negotiate(TLSEngineObject *self, PyObject *method)
 {
-    if (self->ops->unlend(self) < 0) { /* callbacks of the user's may run */
-        return -1;
-    }
     PyObject *result = PyObject_CallMethodNoArgs(self->sslobject, method);
-    self->ops->unlend(self); /* nothing was lent since, but memory may have become free */
+    self->ops->keep_rest(self); /* which copies nothing, but memory may have become free */
     if (result != NULL) {
         Py_DECREF(result);
         return 1;
@@ -174,20 +165,51 @@ engine_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
     return (Py_ssize_t)total;
 }
 
+/* The caller's bytes are his again, or it was a failure.  The raised exception stays. */
+static Py_ssize_t
+engine_keep_rest(TLSEngineObject *self, Py_ssize_t n)
+{
+    PyObject *raised = n == FL_TLS_FAILED ? PyErr_GetRaisedException() : NULL;
+    if (self->ops->keep_rest(self) < 0) {
+        Py_XDECREF(raised);
+        return FL_TLS_FAILED;
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+    }
+    return n;
+}
+
+static Py_ssize_t
+engine_decrypt(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
+{
+    if (self->failure != NULL) {
+        PyErr_SetRaisedException(self->failure);
+        self->failure = NULL;
+        return engine_keep_rest(self, FL_TLS_FAILED);
+    }
+    return engine_keep_rest(self, engine_read(self, buffer, size, filled));
+}
+
 Py_ssize_t
 fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 {
     if (engine_enter_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
-    Py_ssize_t n = FL_TLS_FAILED;
-    if (self->failure == NULL) {
-        n = engine_read(self, buffer, size, filled);
+    Py_ssize_t n = engine_decrypt(self, buffer, size, filled);
+    self->busy = false;
+    return n;
+}
+
+Py_ssize_t
+fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer, size_t size)
+{
+    if (engine_enter_connected(self) < 0) {
+        return FL_TLS_FAILED;
     }
-    else {
-        PyErr_SetRaisedException(self->failure);
-        self->failure = NULL;
-    }
+    bool lent = self->ops->lend(self, data, len) == 0;
+    Py_ssize_t n = lent ? engine_decrypt(self, buffer, size, 0) : FL_TLS_FAILED;
     self->busy = false;
     return n;
 }

@@ -20,16 +20,17 @@ typedef struct fl_tls TLSEngineObject;
 /* Results below 1 of functions that return a number of bytes. */
 enum {
     FL_TLS_WANTS_INPUT =
-        0,              /* nothing can be done before the next fl_tls_feed() or fl_tls_feed_eof() */
+        0, /* nothing can be done before more comes from the peer, or its end of file */
     FL_TLS_FAILED = -1, /* with an exception */
     FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
 
 /* How data passes: where direct.c and python.c differ. */
 typedef struct {
-    int (*feed)(TLSEngineObject *self, const char *data, size_t len, bool lend); /* 0 or -1 */
-    int (*unlend)(TLSEngineObject *self);                                        /* 0 or -1 */
-    int (*feed_eof)(TLSEngineObject *self);                                      /* 0 or -1 */
+    int (*feed)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
+    int (*lend)(TLSEngineObject *self, const char *data, size_t len); /* until keep_rest(): 0 or -1 */
+    int (*keep_rest)(TLSEngineObject *self);      /* copy what read() has left of them: 0 or -1 */
+    int (*feed_eof)(TLSEngineObject *self);       /* 0 or -1 */
     Py_ssize_t (*pending)(TLSEngineObject *self); /* bytes not read, 0: read() has to wait; or -1 */
     Py_ssize_t (*read)(TLSEngineObject *self, char *buffer, size_t size); /* once: at most a record */
     Py_ssize_t (*write)(TLSEngineObject *self, const char *data, size_t len);
@@ -78,12 +79,8 @@ typedef enum { FL_TLS_BEST, FL_TLS_DIRECT, FL_TLS_PYTHON } fl_tls_way;
 TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_side,
                             PyObject *server_hostname, PyObject *session, fl_tls_way way);
 
-/* Hand over bytes from the peer.  They are borrowed until fl_tls_unlend(): call that before anything else may run
-   that changes them, a call into Python above all, and also after a failure.  0 or -1. */
+/* Copy bytes from the peer, for the handshake or for a later fl_tls_read().  0 or -1. */
 int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);
-
-/* Copy what is left of lent bytes, which is seldom anything.  0, or -1 with MemoryError. */
-int fl_tls_unlend(TLSEngineObject *self);
 
 /* No more bytes come from the peer.  0 or -1. */
 int fl_tls_feed_eof(TLSEngineObject *self);
@@ -103,6 +100,11 @@ Py_ssize_t fl_tls_pending(TLSEngineObject *self);
    user's code runs but a context's _msg_callback and, when a peer renegotiates TLS 1.2 with a pre-shared key, the callback
    for that key. */
 Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled);
+
+/* The same, into an empty buffer, of `len` more bytes from the peer.  They are decrypted where they stand; what is left of
+   them, which is seldom anything, is copied, also after a failure. */
+Py_ssize_t fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer,
+                          size_t size);
 
 /* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
    call again after more input, with the same bytes in front.  What user's code may run: as for fl_tls_read(). */

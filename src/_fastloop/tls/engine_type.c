@@ -42,9 +42,6 @@ TLSEngine_feed(TLSEngineObject *self, PyObject *data)
         return NULL;
     }
     int rc = fl_tls_feed(self, view.buf, (size_t)view.len);
-    if (rc == 0) {
-        rc = fl_tls_unlend(self);
-    }
     PyBuffer_Release(&view);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -95,8 +92,7 @@ TLSEngine_read(TLSEngineObject *self, PyObject *arg)
 
 PyDoc_STRVAR(receive_doc,
              "receive($self, data, /)\n--\n\n"
-             "Lend bytes from the peer and decrypt what they bring, as a transport does.\n"
-             "Return like read().");
+             "Decrypt what bytes from the peer bring, as a transport does. Return like read().");
 
 static PyObject *
 TLSEngine_receive(TLSEngineObject *self, PyObject *data)
@@ -107,18 +103,10 @@ TLSEngine_receive(TLSEngineObject *self, PyObject *data)
     }
     /* plaintext is shorter than what it was encrypted to, but a record may have been under way */
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + FL_TLS_RECORD_MAX);
-    Py_ssize_t n = FL_TLS_FAILED;
-    if (bytes != NULL && fl_tls_feed(self, view.buf, (size_t)view.len) == 0) {
-        n = fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), 0);
-        PyObject *raised = PyErr_GetRaisedException();
-        if (fl_tls_unlend(self) < 0) {
-            n = FL_TLS_FAILED;
-            Py_CLEAR(raised);
-        }
-        else {
-            PyErr_SetRaisedException(raised);
-        }
-    }
+    Py_ssize_t n = bytes == NULL
+                       ? FL_TLS_FAILED
+                       : fl_tls_receive(self, view.buf, (size_t)view.len, PyBytes_AS_STRING(bytes),
+                                        (size_t)PyBytes_GET_SIZE(bytes));
     PyBuffer_Release(&view);
     return bytes == NULL ? NULL : engine_bytes(bytes, n);
 }

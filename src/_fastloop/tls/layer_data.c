@@ -24,40 +24,36 @@ static const char io_failed[] = "Fatal error on SSL protocol";
 
 /* -- plaintext out of the engine --------------------------------------------------------------------- */
 
-/* Nothing is lent to the engine any more.  The raised exception stays.  0, or -1 with an exception. */
-static int
-layer_unlend(TLSLayerObject *layer)
-{
-    PyObject *raised = PyErr_GetRaisedException();
-    if (fl_tls_unlend(layer->engine) < 0) {
-        Py_XDECREF(raised);
-        return -1;
-    }
-    PyErr_SetRaisedException(raised);
-    return 0;
-}
-
-/* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
+/* fl_tls_read() has filled n of `size` bytes, or has had no data: note whether there may be more. */
 static Py_ssize_t
-layer_read(TLSLayerObject *layer, char *buffer, size_t size, size_t filled)
+layer_note_pending(TLSLayerObject *layer, Py_ssize_t n, size_t size)
 {
-    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size, filled);
-    if (layer_unlend(layer) < 0) {
-        return FL_TLS_FAILED;
-    }
     layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
     return n;
 }
 
-/* After close() data is of no use to anybody, and a close_notify is behind it.  FL_TLS_…. */
+/* Decrypt what the engine has, and the `arrived` bytes in the loop's scratch memory.  As fl_tls_receive(). */
 static Py_ssize_t
-layer_drop_data(StreamObject *self)
+layer_decrypt(StreamObject *self, size_t arrived, char *buffer, size_t size)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    Py_ssize_t n = arrived > 0
+                       ? fl_tls_receive(layer->engine, self->loop->scratch, arrived, buffer, size)
+                       : fl_tls_read(layer->engine, buffer, size, 0);
+    return layer_note_pending(layer, n, size);
+}
+
+/* After close() data is of no use to anybody, neither what the engine has nor the `arrived` bytes in the loop's scratch
+   memory, and a close_notify is behind it.  FL_TLS_…. */
+static Py_ssize_t
+layer_drop_data(StreamObject *self, size_t arrived)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     char *scratch = fl_loop_scratch(self->loop);
     Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
     while (n > 0) {
-        n = layer_read(layer, scratch + WASTE_OFFSET, WASTE_MAX, 0);
+        n = layer_decrypt(self, arrived, scratch + WASTE_OFFSET, WASTE_MAX);
+        arrived = 0;
     }
     layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
     return n;
@@ -155,7 +151,7 @@ static int
 layer_part(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->pending && layer_drop_data(self) == FL_TLS_FAILED) {
+    if (layer->pending && layer_drop_data(self, 0) == FL_TLS_FAILED) {
         return -1;
     }
     layer->parted = true;
@@ -232,10 +228,12 @@ fl_tls_cork(StreamObject *self)
 
 /* -- receiving ------------------------------------------------------------------------------------- */
 
-/* Feed the engine with what the kernel has.  1 when there is news, 0, or -1 with an exception. */
+/* Take what the kernel has into the loop's scratch memory.  1 when there is news: so many bytes, or none and the end of
+   file; 0, or -1 with an exception. */
 static int
-layer_receive(StreamObject *self)
+layer_receive(StreamObject *self, size_t *arrived)
 {
+    *arrived = 0;
     TLSLayerObject *layer = fl_tls_layer(self);
     char *scratch = fl_loop_scratch(self->loop);
     if (scratch == NULL || layer->peer_gone) {
@@ -245,13 +243,19 @@ layer_receive(StreamObject *self)
     if (n < 0) {
         return fl_try_later(n) ? 0 : fl_raise_errno((int)n);
     }
-    layer->received = (size_t)n;
+    *arrived = layer->received = (size_t)n;
     if (n == 0) {
         layer->peer_gone = true;
         fl_transport_log((TransportObject *)self, "debug", "%r received EOF");
-        return 1;
     }
-    return fl_tls_feed(layer->engine, scratch, (size_t)n) < 0 ? -1 : 1;
+    return 1;
+}
+
+/* Give the engine a copy of the bytes in the loop's scratch memory.  0, or -1 with an exception. */
+static int
+layer_keep(StreamObject *self, size_t arrived)
+{
+    return arrived == 0 ? 0 : fl_tls_feed(fl_tls_layer(self)->engine, self->loop->scratch, arrived);
 }
 
 /* There is as much plaintext as there was room for: read on while there is more. */
@@ -265,7 +269,8 @@ layer_read_on(TLSLayerObject *layer, PyObject **bytes)
         if (_PyBytes_Resize(bytes, (Py_ssize_t)size) < 0) {
             return FL_TLS_FAILED;
         }
-        n = layer_read(layer, PyBytes_AS_STRING(*bytes), size, (size_t)n);
+        n = fl_tls_read(layer->engine, PyBytes_AS_STRING(*bytes), size, (size_t)n);
+        layer_note_pending(layer, n, size);
     }
     return n;
 }
@@ -273,7 +278,7 @@ layer_read_on(TLSLayerObject *layer, PyObject **bytes)
 /* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
    received, unless the beginning of a record came before. */
 static PyObject *
-layer_read_bytes(StreamObject *self, Py_ssize_t *n)
+layer_read_bytes(StreamObject *self, size_t arrived, Py_ssize_t *n)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     size_t size = layer->received < PLAIN_MIN ? PLAIN_MIN : layer->received;
@@ -281,10 +286,9 @@ layer_read_bytes(StreamObject *self, Py_ssize_t *n)
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (bytes == NULL) {
         *n = FL_TLS_FAILED;
-        layer_unlend(layer);
         return NULL;
     }
-    *n = layer_read(layer, PyBytes_AS_STRING(bytes), size, 0);
+    *n = layer_decrypt(self, arrived, PyBytes_AS_STRING(bytes), size);
     if (*n == (Py_ssize_t)size) {
         *n = layer_read_on(layer, &bytes);
     }
@@ -321,10 +325,10 @@ layer_is_late(StreamObject *self)
 }
 
 static void
-layer_deliver(StreamObject *self)
+layer_deliver(StreamObject *self, size_t arrived)
 {
     Py_ssize_t n;
-    PyObject *data = layer_read_bytes(self, &n);
+    PyObject *data = layer_read_bytes(self, arrived, &n);
     if (data == NULL) {
         layer_no_data(self, n);
         return;
@@ -340,9 +344,9 @@ layer_deliver(StreamObject *self)
 
 /* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
 static void
-layer_deliver_into(StreamObject *self, Py_buffer *view)
+layer_deliver_into(StreamObject *self, size_t arrived, Py_buffer *view)
 {
-    Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len, 0);
+    Py_ssize_t n = layer_decrypt(self, arrived, view->buf, (size_t)view->len);
     PyBuffer_Release(view);
     if (n <= 0) {
         layer_no_data(self, n);
@@ -360,11 +364,12 @@ layer_may_deliver(StreamObject *self)
     return !self->conn_lost && !self->io.closing && !self->paused;
 }
 
-/* Feed the engine unless it has something left.  1 when there may be data, 0, or -1 with an exception. */
+/* layer_receive(), unless the engine has something left.  1 when there may be data, 0, or -1 with an exception. */
 static int
-layer_supply(StreamObject *self)
+layer_supply(StreamObject *self, size_t *arrived)
 {
-    return fl_tls_layer(self)->pending ? 1 : layer_receive(self);
+    *arrived = 0;
+    return fl_tls_layer(self)->pending ? 1 : layer_receive(self, arrived);
 }
 
 static void
@@ -376,20 +381,22 @@ layer_read_failed(StreamObject *self)
 static void
 layer_read_data(StreamObject *self)
 {
-    int news = layer_supply(self);
+    size_t arrived;
+    int news = layer_supply(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
     else if (news > 0) {
-        layer_deliver(self);
+        layer_deliver(self, arrived);
     }
 }
 
-/* The memory comes first, so that what is received is lent to the engine while nothing else runs. */
+/* The memory comes first, so that nothing else runs while what was received is in the loop's scratch memory. */
 static void
 layer_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
+    size_t arrived;
     PyObject *protocol = Py_NewRef(self->protocol);
     int rc = fl_stream_get_buffer(self, &view);
     bool same =
@@ -399,9 +406,9 @@ layer_read_into_buffer(StreamObject *self)
         fl_transport_fatal((TransportObject *)self, io_failed);
         return;
     }
-    int news = same && layer_may_deliver(self) ? layer_supply(self) : 0;
+    int news = same && layer_may_deliver(self) ? layer_supply(self, &arrived) : 0;
     if (news > 0) {
-        layer_deliver_into(self, &view);
+        layer_deliver_into(self, arrived, &view);
         return;
     }
     if (news < 0) {
@@ -430,10 +437,13 @@ fl_tls_hoard(StreamObject *self)
 static int
 layer_receive_early(StreamObject *self)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    int news = layer_receive(self);
-    layer->pending = layer->pending || news > 0;
-    return news < 0 ? -1 : layer_unlend(layer);
+    size_t arrived;
+    int news = layer_receive(self, &arrived);
+    if (news <= 0) {
+        return news;
+    }
+    fl_tls_layer(self)->pending = true;
+    return layer_keep(self, arrived);
 }
 
 /* Something has come while reading is paused. */
@@ -488,8 +498,9 @@ layer_read_open(StreamObject *self)
 static void
 layer_read_handshake(StreamObject *self)
 {
-    int news = layer_receive(self);
-    if (news < 0) {
+    size_t arrived;
+    int news = layer_receive(self, &arrived);
+    if (news < 0 || layer_keep(self, arrived) < 0) {
         fl_tls_handshake_failed(self);
     }
     else if (news > 0) {
@@ -502,14 +513,15 @@ static void
 layer_read_closing(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    int news = layer_receive(self);
+    size_t arrived;
+    int news = layer_receive(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
     if (news <= 0) {
         return;
     }
-    if (layer_drop_data(self) == FL_TLS_FAILED) {
+    if (layer_drop_data(self, arrived) == FL_TLS_FAILED) {
         fl_tls_failed(self, "Fatal error on transport");
         return;
     }

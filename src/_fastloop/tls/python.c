@@ -72,13 +72,13 @@ python_append(TLSEngineObject *self, PyObject *bio, const char *data, size_t len
 }
 
 static int
-python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(lend))
+python_feed(TLSEngineObject *self, const char *data, size_t len)
 {
     return python_append(self, self->incoming, data, len);
 }
 
 static int
-python_unlend(TLSEngineObject *Py_UNUSED(self))
+python_keep_rest(TLSEngineObject *Py_UNUSED(self))
 {
     return 0;
 }
@@ -189,7 +189,8 @@ python_detach(TLSEngineObject *Py_UNUSED(self))
 
 const fl_tls_ops fl_tls_python_ops = {
     .feed = python_feed,
-    .unlend = python_unlend,
+    .lend = python_feed,
+    .keep_rest = python_keep_rest,
     .feed_eof = python_feed_eof,
     .pending = python_unread,
     .read = python_read,
