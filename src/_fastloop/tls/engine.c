@@ -249,17 +249,17 @@ engine_wrap(TLSEngineObject *self, PyObject *sslcontext, bool server_side,
     return sslobject;
 }
 
-/* Choose between direct.c and python.c.  0, or -1 with RuntimeError when there is no choice. */
+/* Choose between openssl.c and sslobject.c.  0, or -1 with RuntimeError when there is no choice. */
 static int
 engine_choose(TLSEngineObject *self, fl_tls_way way)
 {
-    self->ops = &fl_tls_python_ops;
-    if (way != FL_TLS_PYTHON && fl_tls_direct_begin(self)) {
-        self->ops = &fl_tls_direct_ops;
+    self->ops = &fl_tls_sslobject_ops;
+    if (way != FL_TLS_SSLOBJECT && fl_tls_openssl_begin(self)) {
+        self->ops = &fl_tls_openssl_ops;
         Py_CLEAR(self->incoming); /* what matters of them is in the SSL */
         Py_CLEAR(self->outgoing);
     }
-    else if (way == FL_TLS_DIRECT) {
+    else if (way == FL_TLS_OPENSSL) {
         const char *refusal = self->library->refusal;
         PyErr_Format(PyExc_RuntimeError, "OpenSSL is not called directly: %s",
                      refusal != NULL ? refusal : "not for this SSLContext");

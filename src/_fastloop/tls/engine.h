@@ -1,7 +1,7 @@
 /* TLS with no I/O: bytes from the peer go in, plaintext comes out, and the other way round.  An engine owns an
    ssl.SSLObject, whose Python methods do handshake and shutdown, so that exceptions, SNI, ALPN, keylog and sessions
    are Python's own.  In between, data is decrypted and encrypted by SSL_read() and SSL_write() of the OpenSSL that
-   _ssl has loaded (direct.c), or by the SSLObject's methods where that is in doubt (python.c).
+   _ssl has loaded (openssl.c), or by the SSLObject's methods where that is in doubt (sslobject.c).
 
    All functions need the interpreter lock and belong to one thread, the loop's.  The caller owns a reference to the
    engine during each call.  A call while another one on the same engine is under way, as from an SNI callback,
@@ -25,7 +25,7 @@ enum {
     FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
 
-/* How data passes: where direct.c and python.c differ. */
+/* How data passes: where openssl.c and sslobject.c differ. */
 typedef struct {
     int (*feed)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
     int (*lend)(TLSEngineObject *self, const char *data, size_t len); /* until keep_rest(): 0 or -1 */
@@ -40,8 +40,8 @@ typedef struct {
     void (*detach)(TLSEngineObject *self); /* the engine ends, its SSLObject perhaps not */
 } fl_tls_ops;
 
-extern const fl_tls_ops fl_tls_direct_ops;
-extern const fl_tls_ops fl_tls_python_ops;
+extern const fl_tls_ops fl_tls_openssl_ops;
+extern const fl_tls_ops fl_tls_sslobject_ops;
 
 struct fl_tls {
     PyObject_HEAD
@@ -54,8 +54,8 @@ struct fl_tls {
     bool connected;      /* the handshake is done */
     bool ended; /* end of file, close_notify or failure: a read has more to tell, even without input */
 
-    /* direct.c.  The two memory BIOs of the SSL get memory of ours, and at the end their own again. */
-    PyObject *socket; /* owned: the _ssl._SSLSocket, which owns the SSL; NULL when python.c is at work */
+    /* openssl.c.  The two memory BIOs of the SSL get memory of ours, and at the end their own again. */
+    PyObject *socket; /* owned: the _ssl._SSLSocket, which owns the SSL; NULL when sslobject.c is at work */
     fl_ssl *ssl;
     fl_bio *in, *out;
     fl_buf_mem *first_in;  /* the own memory of `in` */
@@ -66,16 +66,16 @@ struct fl_tls {
     size_t taken;          /* bytes at the beginning of `sealed`, or of `output`, that are sent */
     bool lending;
 
-    /* python.c */
+    /* sslobject.c */
     PyObject *incoming, *outgoing; /* owned: the ssl.MemoryBIO of each direction */
     PyObject *output; /* owned: bytes out of `outgoing`, not all of them taken; or NULL */
 };
 
 /* Which way data passes. */
-typedef enum { FL_TLS_BEST, FL_TLS_DIRECT, FL_TLS_PYTHON } fl_tls_way;
+typedef enum { FL_TLS_BEST, FL_TLS_OPENSSL, FL_TLS_SSLOBJECT } fl_tls_way;
 
 /* A new engine, before its handshake.  The arguments are those of SSLContext.wrap_bio(); server_hostname and session may
-   be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_DIRECT it is a RuntimeError where it is not. */
+   be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_OPENSSL it is a RuntimeError where it is not. */
 TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_side,
                             PyObject *server_hostname, PyObject *session, fl_tls_way way);
 
@@ -130,7 +130,7 @@ int fl_tls_setup_types(PyObject *module, fl_state *state);
 /* -- between the files of tls/ ---------------------------------------------------------------------- */
 
 /* Take over the SSL behind self->sslobject.  1, or 0 without an exception where that must not be done. */
-int fl_tls_direct_begin(TLSEngineObject *self);
+int fl_tls_openssl_begin(TLSEngineObject *self);
 
 /* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSED, and it is cleared, or
    FL_TLS_FAILED. */

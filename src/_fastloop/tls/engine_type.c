@@ -186,7 +186,7 @@ static PyMethodDef engine_methods[] = {
 static PyObject *
 TLSEngine_get_direct(TLSEngineObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->ops == &fl_tls_direct_ops);
+    return PyBool_FromLong(self->ops == &fl_tls_openssl_ops);
 }
 
 static PyObject *
@@ -217,7 +217,7 @@ engine_way(PyObject *direct)
         return FL_TLS_BEST;
     }
     int truth = PyObject_IsTrue(direct);
-    return truth < 0 ? -1 : truth ? FL_TLS_DIRECT : FL_TLS_PYTHON;
+    return truth < 0 ? -1 : truth ? FL_TLS_OPENSSL : FL_TLS_SSLOBJECT;
 }
 
 static PyObject *

@@ -140,7 +140,7 @@ trial_output_works(const fl_libssl *lib, fl_bio *bio)
     return works;
 }
 
-/* Whether the memory behind a BIO of the trial connection can be exchanged as direct.c does it. */
+/* Whether the memory behind a BIO of the trial connection can be exchanged as openssl.c does it. */
 static bool
 trial_memory_works(const fl_libssl *lib, fl_bio *bio,
                    bool (*works)(const fl_libssl *lib, fl_bio *bio))

@@ -9,32 +9,32 @@
 #define RECORD_EXTRA 96 /* at least what a record adds to its plaintext: if it is more, OpenSSL gets more memory */
 
 static const fl_libssl *
-direct_lib(TLSEngineObject *self)
+openssl_lib(TLSEngineObject *self)
 {
     return &self->library->lib;
 }
 
 static void
-direct_attach(TLSEngineObject *self, fl_bio *bio, fl_buf_mem *memory, int close)
+openssl_attach(TLSEngineObject *self, fl_bio *bio, fl_buf_mem *memory, int close)
 {
-    direct_lib(self)->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, close, memory);
+    openssl_lib(self)->BIO_ctrl(bio, FL_BIO_C_SET_BUF_MEM, close, memory);
 }
 
 /* -- input ----------------------------------------------------------------------------------------- */
 
 static size_t
-direct_pending(TLSEngineObject *self)
+openssl_pending(TLSEngineObject *self)
 {
-    return (size_t)direct_lib(self)->BIO_ctrl(self->in, FL_BIO_CTRL_PENDING, 0, NULL);
+    return (size_t)openssl_lib(self)->BIO_ctrl(self->in, FL_BIO_CTRL_PENDING, 0, NULL);
 }
 
 /* Copy bytes behind those in the memory of a BIO, which is ours.  0, or -1 with MemoryError. */
 static int
-direct_append(TLSEngineObject *self, fl_bio *bio, const char *data, size_t len)
+openssl_append(TLSEngineObject *self, fl_bio *bio, const char *data, size_t len)
 {
     size_t n;
-    if (len > 0 && !direct_lib(self)->BIO_write_ex(bio, data, len, &n)) {
-        direct_lib(self)->ERR_clear_error();
+    if (len > 0 && !openssl_lib(self)->BIO_write_ex(bio, data, len, &n)) {
+        openssl_lib(self)->ERR_clear_error();
         PyErr_NoMemory();
         return -1;
     }
@@ -43,65 +43,65 @@ direct_append(TLSEngineObject *self, fl_bio *bio, const char *data, size_t len)
 
 /* … behind those in self->kept, to which `in` is attached unless it is lent something. */
 static int
-direct_feed(TLSEngineObject *self, const char *data, size_t len)
+openssl_feed(TLSEngineObject *self, const char *data, size_t len)
 {
-    return direct_append(self, self->in, data, len);
+    return openssl_append(self, self->in, data, len);
 }
 
 /* Give the memory of `kept` back when all of it was consumed. */
 static void
-direct_drop_kept(TLSEngineObject *self)
+openssl_drop_kept(TLSEngineObject *self)
 {
-    if (!self->lending && self->kept.data != NULL && direct_pending(self) == 0) {
-        direct_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
+    if (!self->lending && self->kept.data != NULL && openssl_pending(self) == 0) {
+        openssl_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
         memset(&self->kept, 0, sizeof(self->kept));
-        direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+        openssl_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
     }
 }
 
 static int
-direct_keep_rest(TLSEngineObject *self)
+openssl_keep_rest(TLSEngineObject *self)
 {
     if (!self->lending) {
-        direct_drop_kept(self);
+        openssl_drop_kept(self);
         return 0;
     }
-    size_t left = direct_pending(self);
+    size_t left = openssl_pending(self);
     const char *rest = self->lent.data + self->lent.length - left;
     self->lending = false;
-    direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
-    return direct_feed(self, rest, left);
+    openssl_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+    return openssl_feed(self, rest, left);
 }
 
 /* Behind what was kept there is no place for what is somewhere else. */
 static int
-direct_lend(TLSEngineObject *self, const char *data, size_t len)
+openssl_lend(TLSEngineObject *self, const char *data, size_t len)
 {
     if (self->kept.data != NULL) {
-        return direct_feed(self, data, len);
+        return openssl_feed(self, data, len);
     }
     self->lent = (fl_buf_mem){.data = (char *)data, .length = len, .max = len};
     self->lending = true;
-    direct_attach(self, self->in, &self->lent, FL_BIO_NOCLOSE);
+    openssl_attach(self, self->in, &self->lent, FL_BIO_NOCLOSE);
     return 0;
 }
 
 static int
-direct_feed_eof(TLSEngineObject *self)
+openssl_feed_eof(TLSEngineObject *self)
 {
-    direct_lib(self)->BIO_ctrl(self->in, FL_BIO_C_SET_BUF_MEM_EOF_RETURN, 0, NULL);
+    openssl_lib(self)->BIO_ctrl(self->in, FL_BIO_C_SET_BUF_MEM_EOF_RETURN, 0, NULL);
     return 0;
 }
 
 static Py_ssize_t
-direct_unread(TLSEngineObject *self)
+openssl_unread(TLSEngineObject *self)
 {
-    Py_ssize_t n = (Py_ssize_t)direct_pending(self);
+    Py_ssize_t n = (Py_ssize_t)openssl_pending(self);
     if (n == 0) {
-        n = direct_lib(self)->SSL_pending(self->ssl);
+        n = openssl_lib(self)->SSL_pending(self->ssl);
     }
     if (n == 0) {
-        direct_drop_kept(self);
+        openssl_drop_kept(self);
     }
     return n;
 }
@@ -110,18 +110,18 @@ direct_unread(TLSEngineObject *self)
 
 /* SSL_get_error() looks into the thread's queue of errors: nothing may be left in it from before. */
 static void
-direct_clear_errors(TLSEngineObject *self)
+openssl_clear_errors(TLSEngineObject *self)
 {
-    if (direct_lib(self)->ERR_peek_error() != 0) { /* much cheaper than to clear an empty queue */
-        direct_lib(self)->ERR_clear_error();
+    if (openssl_lib(self)->ERR_peek_error() != 0) { /* much cheaper than to clear an empty queue */
+        openssl_lib(self)->ERR_clear_error();
     }
 }
 
 /* SSL_read() or SSL_write() has not succeeded: what to do now, FL_TLS_FAILED without an exception. */
 static int
-direct_outcome(TLSEngineObject *self)
+openssl_outcome(TLSEngineObject *self)
 {
-    switch (direct_lib(self)->SSL_get_error(self->ssl, 0)) {
+    switch (openssl_lib(self)->SSL_get_error(self->ssl, 0)) {
     case FL_SSL_ERROR_WANT_READ:
         return FL_TLS_WANTS_INPUT;
     case FL_SSL_ERROR_ZERO_RETURN:
@@ -134,29 +134,29 @@ direct_outcome(TLSEngineObject *self)
 /* An SSL that has failed fails again, and OpenSSL's error queue still tells why: repeated through Python, the
    call raises Python's own exception. */
 static Py_ssize_t
-direct_read(TLSEngineObject *self, char *buffer, size_t size)
+openssl_read(TLSEngineObject *self, char *buffer, size_t size)
 {
     size_t n;
-    direct_clear_errors(self);
-    if (direct_lib(self)->SSL_read_ex(self->ssl, buffer, size, &n)) {
+    openssl_clear_errors(self);
+    if (openssl_lib(self)->SSL_read_ex(self->ssl, buffer, size, &n)) {
         return (Py_ssize_t)n;
     }
-    int outcome = direct_outcome(self);
-    if (outcome == FL_TLS_FAILED && direct_keep_rest(self) == 0) {
-        return fl_tls_python_ops.read(self, buffer, size);
+    int outcome = openssl_outcome(self);
+    if (outcome == FL_TLS_FAILED && openssl_keep_rest(self) == 0) {
+        return fl_tls_sslobject_ops.read(self, buffer, size);
     }
-    direct_drop_kept(self);
+    openssl_drop_kept(self);
     return outcome;
 }
 
 /* Memory for at least `size` bytes: the spare, or new.  NULL: there is none. */
 static char *
-direct_take_spare(TLSEngineObject *self, size_t *size)
+openssl_take_spare(TLSEngineObject *self, size_t *size)
 {
     TLSLibraryObject *library = self->library;
     char *memory = library->spare;
     if (library->spare_size < *size) {
-        return direct_lib(self)->CRYPTO_malloc(*size, __FILE__, __LINE__);
+        return openssl_lib(self)->CRYPTO_malloc(*size, __FILE__, __LINE__);
     }
     *size = library->spare_size;
     library->spare = NULL;
@@ -167,7 +167,7 @@ direct_take_spare(TLSEngineObject *self, size_t *size)
 /* Have room for what becomes of `len` bytes, so that OpenSSL need not enlarge the memory by and by.  Without
    memory OpenSSL may have more luck with smaller pieces, or says so. */
 static void
-direct_make_room(TLSEngineObject *self, size_t len)
+openssl_make_room(TLSEngineObject *self, size_t len)
 {
     fl_buf_mem *sealed = &self->sealed;
     size_t need = len + (len / FL_TLS_RECORD_MAX + 1) * RECORD_EXTRA;
@@ -176,42 +176,42 @@ direct_make_room(TLSEngineObject *self, size_t len)
         return;
     }
     size_t size = 2 * left + need;
-    char *memory = direct_take_spare(self, &size);
+    char *memory = openssl_take_spare(self, &size);
     if (memory == NULL) {
         return;
     }
     if (left > 0) {
         memcpy(memory, sealed->data + self->taken, left);
     }
-    direct_lib(self)->CRYPTO_free(sealed->data, __FILE__, __LINE__);
+    openssl_lib(self)->CRYPTO_free(sealed->data, __FILE__, __LINE__);
     *sealed = (fl_buf_mem){.data = memory, .length = left, .max = size};
     self->taken = 0;
-    direct_attach(self, self->out, sealed, FL_BIO_NOCLOSE);
+    openssl_attach(self, self->out, sealed, FL_BIO_NOCLOSE);
 }
 
 static Py_ssize_t
-direct_write(TLSEngineObject *self, const char *data, size_t len)
+openssl_write(TLSEngineObject *self, const char *data, size_t len)
 {
     size_t n;
-    direct_make_room(self, len);
-    direct_clear_errors(self);
-    if (direct_lib(self)->SSL_write_ex(self->ssl, data, len, &n)) {
+    openssl_make_room(self, len);
+    openssl_clear_errors(self);
+    if (openssl_lib(self)->SSL_write_ex(self->ssl, data, len, &n)) {
         return (Py_ssize_t)n;
     }
-    int outcome = direct_outcome(self);
-    return outcome == FL_TLS_WANTS_INPUT ? outcome : fl_tls_python_ops.write(self, data, len);
+    int outcome = openssl_outcome(self);
+    return outcome == FL_TLS_WANTS_INPUT ? outcome : fl_tls_sslobject_ops.write(self, data, len);
 }
 
 /* -- output ---------------------------------------------------------------------------------------- */
 
 static int
-direct_put_first(TLSEngineObject *self, const char *data, size_t len)
+openssl_put_first(TLSEngineObject *self, const char *data, size_t len)
 {
-    return direct_append(self, self->out, data, len);
+    return openssl_append(self, self->out, data, len);
 }
 
 static int
-direct_output(TLSEngineObject *self, const char **data, size_t *len)
+openssl_output(TLSEngineObject *self, const char **data, size_t *len)
 {
     *data = self->sealed.data + self->taken;
     *len = self->sealed.length - self->taken;
@@ -220,7 +220,7 @@ direct_output(TLSEngineObject *self, const char **data, size_t *len)
 
 /* All output is sent: leave the memory to the next writer, or give it back. */
 static void
-direct_release_output(TLSEngineObject *self)
+openssl_release_output(TLSEngineObject *self)
 {
     TLSLibraryObject *library = self->library;
     char *unused = self->sealed.data;
@@ -229,24 +229,24 @@ direct_release_output(TLSEngineObject *self)
         library->spare = self->sealed.data;
         library->spare_size = self->sealed.max;
     }
-    direct_lib(self)->CRYPTO_free(unused, __FILE__, __LINE__);
+    openssl_lib(self)->CRYPTO_free(unused, __FILE__, __LINE__);
     memset(&self->sealed, 0, sizeof(self->sealed));
     self->taken = 0;
-    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+    openssl_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
 }
 
 static void
-direct_output_taken(TLSEngineObject *self, size_t n)
+openssl_output_taken(TLSEngineObject *self, size_t n)
 {
     self->taken += n;
     if (self->taken == self->sealed.length) {
-        direct_release_output(self);
+        openssl_release_output(self);
     }
     else if (self->taken > self->sealed.length / 2) { /* so that it does not grow without end */
         self->sealed.length -= self->taken;
         memmove(self->sealed.data, self->sealed.data + self->taken, self->sealed.length);
         self->taken = 0;
-        direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+        openssl_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
     }
 }
 
@@ -255,9 +255,9 @@ direct_output_taken(TLSEngineObject *self, size_t n)
 /* Python code runs in the middle of data only in ways that are rare: leave them to Python.  It would run for
    contexts with message or keylog callbacks, and for the SNI callback when a client renegotiates. */
 static bool
-direct_suits(TLSEngineObject *self, fl_ssl *ssl)
+openssl_suits(TLSEngineObject *self, fl_ssl *ssl)
 {
-    if (direct_lib(self)->SSL_get_options(ssl) & FL_SSL_OP_ALLOW_CLIENT_RENEGOTIATION) {
+    if (openssl_lib(self)->SSL_get_options(ssl) & FL_SSL_OP_ALLOW_CLIENT_RENEGOTIATION) {
         return false;
     }
     static const char *const callbacks[] = {"_msg_callback", "keylog_filename"};
@@ -275,55 +275,55 @@ direct_suits(TLSEngineObject *self, fl_ssl *ssl)
 
 /* From now on the memory of a BIO is ours; *memory is what it was. */
 static void
-direct_take_memory(TLSEngineObject *self, fl_bio *bio, fl_buf_mem **memory)
+openssl_take_memory(TLSEngineObject *self, fl_bio *bio, fl_buf_mem **memory)
 {
-    const fl_libssl *lib = direct_lib(self);
+    const fl_libssl *lib = openssl_lib(self);
     lib->BIO_ctrl(bio, FL_BIO_C_GET_BUF_MEM_PTR, 0, memory);
     lib->BIO_ctrl(bio, FL_BIO_CTRL_SET_CLOSE, FL_BIO_NOCLOSE, NULL);
 }
 
 int
-fl_tls_direct_begin(TLSEngineObject *self)
+fl_tls_openssl_begin(TLSEngineObject *self)
 {
     PyObject *socket;
     fl_ssl *ssl = fl_tls_library_ssl(self->library, self->sslobject, &socket);
     if (ssl == NULL) {
         return 0;
     }
-    if (!direct_suits(self, ssl)) {
+    if (!openssl_suits(self, ssl)) {
         Py_DECREF(socket);
         return 0;
     }
     self->socket = socket;
     self->ssl = ssl;
-    self->in = direct_lib(self)->SSL_get_rbio(ssl);
-    self->out = direct_lib(self)->SSL_get_wbio(ssl);
-    direct_take_memory(self, self->in, &self->first_in);
-    direct_take_memory(self, self->out, &self->first_out);
-    direct_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
-    direct_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
+    self->in = openssl_lib(self)->SSL_get_rbio(ssl);
+    self->out = openssl_lib(self)->SSL_get_wbio(ssl);
+    openssl_take_memory(self, self->in, &self->first_in);
+    openssl_take_memory(self, self->out, &self->first_out);
+    openssl_attach(self, self->in, &self->kept, FL_BIO_NOCLOSE);
+    openssl_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
     return 1;
 }
 
 static void
-direct_detach(TLSEngineObject *self)
+openssl_detach(TLSEngineObject *self)
 {
-    direct_attach(self, self->in, self->first_in, FL_BIO_CLOSE);
-    direct_attach(self, self->out, self->first_out, FL_BIO_CLOSE);
-    direct_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
-    direct_lib(self)->CRYPTO_free(self->sealed.data, __FILE__, __LINE__);
+    openssl_attach(self, self->in, self->first_in, FL_BIO_CLOSE);
+    openssl_attach(self, self->out, self->first_out, FL_BIO_CLOSE);
+    openssl_lib(self)->CRYPTO_free(self->kept.data, __FILE__, __LINE__);
+    openssl_lib(self)->CRYPTO_free(self->sealed.data, __FILE__, __LINE__);
 }
 
-const fl_tls_ops fl_tls_direct_ops = {
-    .feed = direct_feed,
-    .lend = direct_lend,
-    .keep_rest = direct_keep_rest,
-    .feed_eof = direct_feed_eof,
-    .pending = direct_unread,
-    .read = direct_read,
-    .write = direct_write,
-    .put_first = direct_put_first,
-    .output = direct_output,
-    .output_taken = direct_output_taken,
-    .detach = direct_detach,
+const fl_tls_ops fl_tls_openssl_ops = {
+    .feed = openssl_feed,
+    .lend = openssl_lend,
+    .keep_rest = openssl_keep_rest,
+    .feed_eof = openssl_feed_eof,
+    .pending = openssl_unread,
+    .read = openssl_read,
+    .write = openssl_write,
+    .put_first = openssl_put_first,
+    .output = openssl_output,
+    .output_taken = openssl_output_taken,
+    .detach = openssl_detach,
 };
