@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from asyncio.log import logger
+
+from ._compat import logger
 
 
 def has_file(path: str | bytes) -> bool:

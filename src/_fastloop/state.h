@@ -181,12 +181,11 @@
 
 /* What a word of the ready ring asks for; the tag in the low bits of an object pointer. */
 typedef enum {
-    FL_READY_HANDLE,    /* run this Handle */
-    FL_READY_STEP,      /* first or next step of this Task */
-    FL_READY_WAKE,      /* what this Task waits for is done: step it with the outcome */
-    FL_READY_DONE,      /* run the single done-callback of this Future */
-    FL_READY_TRANSPORT, /* call connection_made() or connection_lost() of this transport's protocol */
-    FL_READY_IO,        /* tell this fl_io that its descriptor is ready */
+    FL_READY_HANDLE, /* run this Handle */
+    FL_READY_STEP,   /* first or next step of this Task */
+    FL_READY_WAKE,   /* what this Task waits for is done: step it with the outcome */
+    FL_READY_DONE,   /* run the single done-callback of this Future */
+    FL_READY_IO, /* tell this fl_io what it is due: that its turn has come, or its descriptor is ready */
     FL_READY_KINDS
 } fl_ready_kind;
 

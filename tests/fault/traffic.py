@@ -5,7 +5,7 @@ import hashlib
 import random
 import socket
 
-import net
+from support import net
 
 TIMEOUT = 50  # seconds
 
@@ -86,7 +86,12 @@ async def over_sockets(loop, data, path):
 
 async def over_tls(loop, data):
     """With each version a client by ssl= and one by start_tls()."""
-    from tls import NAME, VERSIONS, client_context, server_context  # late, for Pythons without the ssl module
+    from support.tls import (  # late, for Pythons without the ssl module
+        NAME,
+        VERSIONS,
+        client_context,
+        server_context,
+    )
 
     for version in VERSIONS:
         context, options = client_context(version), {"server_hostname": NAME}

@@ -224,6 +224,12 @@ BaseLoop_get_debug(LoopObject *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+BaseLoop_get_closed(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->closed);
+}
+
+static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
     return fl_or_none(self->current_handle);
@@ -237,6 +243,7 @@ BaseLoop_get_thread_id(LoopObject *self, void *Py_UNUSED(closure))
 
 static PyGetSetDef base_loop_getset[] = {
     {"_debug", (getter)BaseLoop_get_debug, NULL, "Whether debug mode is on.", NULL},
+    {"_closed", (getter)BaseLoop_get_closed, NULL, "Whether the loop is closed.", NULL},
     {"_current_handle", (getter)BaseLoop_get_current_handle, NULL,
      "Debug mode: the Handle that runs, or None.", NULL},
     {"_thread_id", (getter)BaseLoop_get_thread_id, NULL, "The running thread, or None.", NULL},

@@ -20,22 +20,62 @@ fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
     fl_io_flush(loop);
 }
 
-int
-fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
+/* 0, or -1 with MemoryError. */
+static int
+io_push(LoopObject *loop, fl_io *io, unsigned due)
 {
-    bool queued = io->due != 0;
-    io->due |= (uint8_t)ready;
-    if (queued) {
-        return 0;
-    }
-    uintptr_t word = (uintptr_t)io | FL_READY_IO;
-    if (fl_ring_push(&loop->ready, word) < 0) {
-        io->due = 0;
+    if (fl_ring_push(&loop->ready, (uintptr_t)io | FL_READY_IO) < 0) {
         PyErr_NoMemory();
         return -1;
     }
     Py_INCREF(io->object);
+    io->due |= (uint8_t)due;
     return 0;
+}
+
+int
+fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
+{
+    if (io->due & (FL_READ | FL_WRITE)) { /* its word is queued */
+        io->due |= (uint8_t)ready;
+        return 0;
+    }
+    return io_push(loop, io, ready);
+}
+
+int
+fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
+{
+    return fl_loop_check_closed(loop) < 0 ? -1 : io_push(loop, io, turn);
+}
+
+static void
+io_ready(LoopObject *loop, fl_io *io, unsigned due)
+{
+    unsigned ready = due & fl_io_watched(loop, io);
+    if (ready != 0) {
+        io->ops->ready(io, ready);
+    }
+}
+
+/* There is a word for each turn and one for all readiness.  Which of them comes first does not matter: nothing is watched
+   before the first turn and after the last was asked for. */
+static void
+io_run(LoopObject *loop, fl_io *io)
+{
+    unsigned due = io->due;
+    if (due & FL_IO_BEGIN) {
+        io->due &= (uint8_t)~FL_IO_BEGIN;
+        io->ops->begin(io);
+    }
+    else if (due & FL_IO_END) {
+        io->due &= (uint8_t)~FL_IO_END;
+        io->ops->end(io);
+    }
+    else {
+        io->due = 0;
+        io_ready(loop, io, due);
+    }
 }
 
 void
@@ -43,14 +83,10 @@ fl_io_run_ready(LoopObject *loop, PyObject *item)
 {
     fl_io *io = (fl_io *)item;
     PyObject *object = io->object; /* its reference was the word's */
-    unsigned ready = io->due & fl_io_watched(loop, io);
-    io->due = 0;
-    if (ready != 0 && fl_current_publish(loop, NULL) < 0) {
-        fl_exit_with_raised(loop);
+    if (fl_current_publish(loop, NULL) < 0) {
+        fl_exit_with_raised(loop); /* and what it waits for is done all the same */
     }
-    else if (ready != 0) {
-        io->ops->ready(io, ready);
-    }
+    io_run(loop, io);
     Py_DECREF(object);
 }
 

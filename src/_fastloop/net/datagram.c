@@ -77,7 +77,7 @@ datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
 static void
 datagram_dispose(DatagramObject *self, PyObject *data, PyObject *address)
 {
-    if (self->io.closing) {
+    if (self->phase >= FL_CLOSING) {
         Py_DECREF(data);
         Py_DECREF(address);
     }
@@ -93,7 +93,7 @@ int
 fl_datagram_deliver_soon(TransportObject *transport)
 {
     DatagramObject *self = (DatagramObject *)transport;
-    bool due = self->arrived != NULL && !self->paused && !self->io.closing;
+    bool due = self->arrived != NULL && !self->paused && self->phase < FL_CLOSING;
     return due ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }
 
@@ -195,7 +195,7 @@ datagram_read_each(DatagramObject *self)
 {
     bool more = true;
     for (int i = 0; i < FL_DATAGRAM_BATCH && more; i++) {
-        more = datagram_read_one(self) && !self->io.closing && !self->paused &&
+        more = datagram_read_one(self) && self->phase < FL_CLOSING && !self->paused &&
                self->loop->exit == NULL;
     }
 }
@@ -446,7 +446,7 @@ fl_datagram_flush(DatagramObject *self)
         return; /* whoever sends goes on with it */
     }
     queue_send(self);
-    bool left = self->queue_len > 0 && !self->conn_lost;
+    bool left = self->queue_len > 0 && self->phase < FL_LOSING;
     if (self->draining != left && self->io.fd >= 0) {
         self->draining = left;
         if (fl_transport_rearm(transport) < 0) {
@@ -454,7 +454,7 @@ fl_datagram_flush(DatagramObject *self)
         }
     }
     fl_transport_sent(transport);
-    if (self->queue_len == 0 && self->io.closing && !self->conn_lost) {
+    if (self->queue_len == 0 && self->phase == FL_CLOSING) {
         fl_io_forget(self->loop, &self->io);
         fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }

@@ -19,7 +19,7 @@ datagram_ready(fl_io *io, unsigned ready)
         fl_transport_rearm_ready((TransportObject *)self);
         return;
     }
-    if ((ready & FL_READ) && !self->io.closing) {
+    if ((ready & FL_READ) && self->phase < FL_CLOSING) {
         fl_datagram_read(self);
     }
     if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
@@ -51,7 +51,7 @@ datagram_unsent(TransportObject *transport)
 }
 
 static const fl_transport_ops datagram_ops = {
-    .io = {.ready = datagram_ready, .flush = datagram_flush_io},
+    .io = FL_TRANSPORT_IO(datagram_ready, datagram_flush_io),
     .read_error = "Fatal read error on datagram transport",
     .write_error = "Fatal write error on datagram transport",
     .high_water = FL_TRANSPORT_DEFAULT_HIGH,
@@ -206,7 +206,7 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
         return NULL;
     }
     int rc = 0;
-    if (send && self->conn_lost && (self->address != NULL || self->io.fd < 0)) {
+    if (send && self->phase >= FL_LOSING && (self->address != NULL || self->io.fd < 0)) {
         rc = fl_transport_vain_write((TransportObject *)self, "socket.send() raised exception.");
         Py_DECREF(data);
     }
@@ -230,7 +230,7 @@ static PyMethodDef datagram_methods[] = {
 static PyObject *
 DatagramTransport_get_sock(DatagramObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : self->file);
+    return fl_or_none(self->phase == FL_LOST ? NULL : self->file);
 }
 
 static PyGetSetDef datagram_getset[] = {

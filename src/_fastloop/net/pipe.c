@@ -38,10 +38,10 @@ read_pipe_end_of_file(StreamObject *self)
     TransportObject *transport = (TransportObject *)self;
     PyObject *name = self->loop->state->str_eof_received;
     fl_transport_log(transport, "info", "%r was closed by peer");
-    self->io.closing = true;
+    fl_transport_enter((TransportObject *)self, FL_CLOSING);
     fl_io_forget(self->loop, &self->io);
     fl_transport_called(transport, name, fl_transport_call(transport, name, NULL));
-    if (!self->conn_lost) {
+    if (self->phase < FL_LOSING) {
         fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }
 }
@@ -55,7 +55,7 @@ read_pipe_ready(fl_io *io, unsigned Py_UNUSED(ready))
 static const fl_stream_ops read_pipe_ops = {
     .base =
         {
-            .io = {.ready = read_pipe_ready},
+            .io = FL_TRANSPORT_IO(read_pipe_ready, NULL),
             .read_error = "Fatal read error on pipe transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .unsent = fl_stream_unsent,
@@ -99,7 +99,7 @@ write_pipe_ready(fl_io *io, unsigned ready)
 static const fl_stream_ops write_pipe_ops = {
     .base =
         {
-            .io = {.ready = write_pipe_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(write_pipe_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on pipe transport",
             .write_error = "Fatal write error on pipe transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
@@ -231,7 +231,8 @@ WritePipeTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         pipe_new(type, &write_pipe_ops, given,
                  "Pipe transport is only for pipes, sockets and character devices", &mode);
     if (self != NULL) {
-        self->reading = !S_ISCHR(mode); /* that is how one hears that the reading end was closed */
+        self->wants =
+            S_ISCHR(mode) ? 0 : FL_WANT_PROTOCOL; /* to hear that the reading end was closed */
     }
     return (PyObject *)self;
 }
@@ -249,7 +250,7 @@ write_pipe_write(StreamObject *self, PyObject *bytes)
     if (bytes == NULL) {
         return NULL;
     }
-    if (self->io.closing && !self->conn_lost) { /* what was written before is still being sent */
+    if (self->phase == FL_CLOSING) { /* what was written before is still being sent */
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
@@ -319,7 +320,7 @@ Pipe_repr(StreamObject *self)
     bool writes = self->io.ops == &write_pipe_ops.base.io;
     unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
     bool gone = self->io.fd < 0, inert = gone || self->loop->closed;
-    const char *status = gone ? " closed" : self->io.closing ? " closing" : "";
+    const char *status = gone ? " closed" : self->phase >= FL_CLOSING ? " closing" : "";
     const char *activity = gone                       ? "closed"
                            : inert                    ? "open"
                            : watched && !self->paused ? "polling"
@@ -336,7 +337,7 @@ Pipe_repr(StreamObject *self)
 static PyObject *
 Pipe_get_pipe(StreamObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : self->file);
+    return fl_or_none(self->phase == FL_LOST ? NULL : self->file);
 }
 
 /* Set to None, the transport has nothing to close any more. */
@@ -350,7 +351,7 @@ Pipe_set_pipe(StreamObject *self, PyObject *value, void *Py_UNUSED(closure))
     fl_io_uncork(&self->io);
     fl_io_forget(self->loop, &self->io);
     self->io.fd = -1;
-    self->io.closing = true;
+    fl_transport_enter((TransportObject *)self, FL_CLOSING);
     Py_CLEAR(self->file);
     return 0;
 }

@@ -183,7 +183,7 @@ stream_read_into_buffer(StreamObject *self)
         return;
     }
     /* get_buffer() may have closed the transport, or put a layer into it */
-    bool gone = self->conn_lost || self->layer != NULL;
+    bool gone = self->phase >= FL_LOSING || self->layer != NULL;
     ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     stream_buffer_filled(self, n);
@@ -202,7 +202,7 @@ fl_stream_call_eof_received(StreamObject *self)
 void
 fl_stream_read(StreamObject *self)
 {
-    if (self->conn_lost || self->io.closing || self->paused || !self->reading) {
+    if (self->phase != FL_OPEN || self->paused || !(self->wants & FL_WANT_PROTOCOL)) {
         fl_transport_rearm_ready((TransportObject *)self);
     }
     else if (self->buffered) {
@@ -306,9 +306,9 @@ fl_stream_drained(StreamObject *self)
     if (stream_complete_empty_waiter(self, NULL) < 0) {
         fl_transport_report(transport, "Exception in completing a connection");
     }
-    if (self->io.closing) {
+    if (self->phase >= FL_CLOSING) {
         fl_io_forget(self->loop, &self->io);
-        if (!self->conn_lost) {
+        if (self->phase < FL_LOSING) {
             fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
         }
     }
@@ -327,7 +327,7 @@ stream_sent(StreamObject *self)
     self->flushing = true;
     fl_transport_sent(transport);
     self->flushing = nested;
-    if (!nested && stream_ops(self)->base.unsent(transport) == 0 && !self->conn_lost) {
+    if (!nested && stream_ops(self)->base.unsent(transport) == 0 && self->phase < FL_LOSING) {
         stream_ops(self)->drained(self);
     }
 }
@@ -337,7 +337,7 @@ fl_stream_flush(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     fl_io_uncork(&self->io);
-    if (self->conn_lost || self->loop->forked) { /* after fork() the parent sends it */
+    if (self->phase >= FL_LOSING || self->loop->forked) { /* after fork() the parent sends it */
         fl_outbox_clear(&self->outbox);
         return;
     }
@@ -430,7 +430,7 @@ stream_queued(StreamObject *self)
 static bool
 stream_has_ended(StreamObject *self)
 {
-    return self->conn_lost || (self->layer != NULL && self->io.closing);
+    return self->phase >= FL_LOSING || (self->layer != NULL && self->phase >= FL_CLOSING);
 }
 
 /* Data for a connection that has ended.  0 or -1. */

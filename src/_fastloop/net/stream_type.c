@@ -49,7 +49,7 @@ socket_end_of_file(StreamObject *self)
         fl_transport_report_close(transport, fl_transport_close(transport));
     }
     else {
-        self->reading = false;
+        fl_transport_want(transport, FL_WANT_PROTOCOL, false);
         fl_transport_rearm_ready(transport);
     }
 }
@@ -81,7 +81,7 @@ fl_stream_adopt(TransportObject *transport, PyObject *protocol)
 static const fl_stream_ops socket_ops = {
     .base =
         {
-            .io = {.ready = socket_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(socket_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
@@ -299,13 +299,13 @@ PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
 static PyObject *
 StreamTransport_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->io.closing || self->eof) {
+    if (self->phase >= FL_CLOSING || self->eof) {
         Py_RETURN_NONE;
     }
     if (fl_transport_flush_cork((TransportObject *)self) < 0) {
         return NULL;
     }
-    if (!self->io.closing) {
+    if (self->phase < FL_CLOSING) {
         self->eof = true;
         if (self->outbox.size == 0 && fl_stream_shutdown(self) < 0) {
             return NULL;
@@ -359,7 +359,7 @@ StreamTransport_reset_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignor
 {
     Py_CLEAR(self->empty_waiter);
     self->io.lent = false;
-    if (!self->lost && fl_transport_rearm((TransportObject *)self) < 0) {
+    if (self->phase < FL_LOST && fl_transport_rearm((TransportObject *)self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -382,7 +382,7 @@ static PyMethodDef stream_methods[] = {
 static PyObject *
 StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
 {
-    PyObject *sock = self->lost ? NULL : fl_transport_socket((TransportObject *)self);
+    PyObject *sock = self->phase == FL_LOST ? NULL : fl_transport_socket((TransportObject *)self);
     return sock == NULL && PyErr_Occurred() ? NULL : fl_or_none(sock);
 }
 
@@ -443,7 +443,6 @@ fl_stream_set_sendfile_mode(fl_state *state, PyTypeObject *type, const char *nam
 int
 fl_stream_setup_types(PyObject *module, fl_state *state)
 {
-    state->run_ready[FL_READY_TRANSPORT] = fl_transport_run_ready;
     PyMethodDef *const topics[] = {fl_transport_methods, fl_reading_methods, fl_flow_methods, NULL};
     if (fl_transport_add_type(module, &stream_spec, state->asyncio_Transport, "StreamTransport",
                               &state->StreamTransport_type, topics) < 0) {

@@ -7,6 +7,7 @@
 #include "py/call.h"
 #include "task/future.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -93,6 +94,35 @@ fl_transport_called(TransportObject *self, PyObject *name, PyObject *result)
 
 /* -- beginning ------------------------------------------------------------------------------------- */
 
+/* Debug builds: the phases that may follow each one.  FL_LOST may follow any: a transport that nobody has closed is
+   deallocated, or it could not be made. */
+static inline bool
+phase_may_follow(fl_phase before, fl_phase phase)
+{
+    static const uint8_t followers[] = {
+        [FL_NEW] = 1 << FL_OPEN | 1 << FL_CLOSING | 1 << FL_LOST,
+        [FL_OPEN] = 1 << FL_CLOSING | 1 << FL_LOST,
+        [FL_CLOSING] = 1 << FL_LOSING | 1 << FL_LOST,
+        [FL_LOSING] = 1 << FL_LOST,
+        [FL_LOST] = 0,
+    };
+    return followers[before] & 1 << phase;
+}
+
+void
+fl_transport_enter(TransportObject *self, fl_phase phase)
+{
+    if (phase <= self->phase) {
+        return;
+    }
+    assert(phase_may_follow(self->phase, phase));
+    if (phase >= FL_LOSING && self->phase < FL_LOSING) {
+        self->vain_writes = 1;
+    }
+    self->phase = (uint8_t)phase;
+    self->io.closing = phase >= FL_CLOSING;
+}
+
 void
 fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops)
 {
@@ -114,24 +144,15 @@ fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_op
     self->io.fd = self->number = fd;
     self->protocol = Py_NewRef(protocol);
     fl_transport_set_ops(self, ops);
-    self->reading = true;
+    self->wants = FL_WANT_PROTOCOL;
     return 0;
-}
-
-static int
-transport_notify(TransportObject *self)
-{
-    if (fl_loop_check_closed(self->loop) < 0) {
-        return -1;
-    }
-    return fl_loop_push(self->loop, Py_NewRef(self), FL_READY_TRANSPORT);
 }
 
 int
 fl_transport_schedule_made(TransportObject *self, PyObject *waiter)
 {
     self->waiter = waiter == Py_None ? NULL : Py_XNewRef(waiter);
-    return transport_notify(self);
+    return fl_io_queue(self->loop, &self->io, FL_IO_BEGIN);
 }
 
 /* The same for a waiter of another kind.  0 or -1. */
@@ -183,8 +204,9 @@ int
 fl_transport_rearm(TransportObject *self)
 {
     /* while the descriptor is lent to loop.sendfile(), what it waits for has its place in the poller */
-    bool heard = self->reading && !self->io.closing && (!self->paused || self->hoarding);
-    bool reads = (heard || self->negotiating) && self->begun && !self->io.lent;
+    unsigned heard = self->paused ? FL_WANT_READ_AHEAD : FL_WANT_PROTOCOL;
+    unsigned wanted = (self->phase == FL_OPEN ? heard : 0) | FL_WANT_LAYER;
+    bool reads = (self->wants & wanted) != 0 && !self->io.lent;
     return fl_io_watch(self->loop, &self->io,
                        (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
 }
@@ -201,7 +223,7 @@ void
 fl_transport_call_made(TransportObject *self)
 {
     PyObject *name = self->loop->state->str_connection_made;
-    self->begun = true;
+    fl_transport_enter(self, FL_OPEN);
     fl_transport_called(self, name, fl_transport_call(self, name, (PyObject *)self));
     self->made = true;
     if (fl_transport_rearm(self) < 0) {
@@ -210,28 +232,23 @@ fl_transport_call_made(TransportObject *self)
     fl_transport_complete_waiter(self, &self->waiter, NULL);
 }
 
-static void
-transport_begin(TransportObject *self)
+void
+fl_transport_begin(fl_io *io)
 {
+    TransportObject *self = (TransportObject *)io->object;
     const fl_transport_ops *ops = fl_transport_ops_of(self);
-    (ops->begin != NULL ? ops->begin : fl_transport_call_made)(self);
+    if (self->phase < FL_LOST) {
+        (ops->begin != NULL ? ops->begin : fl_transport_call_made)(self);
+    }
 }
 
-/* The work of a FL_READY_TRANSPORT word: the beginning, later the end. */
 void
-fl_transport_run_ready(LoopObject *loop, PyObject *item)
+fl_transport_end(fl_io *io)
 {
-    TransportObject *self = (TransportObject *)item;
-    if (fl_current_publish(loop, NULL) < 0) {
-        fl_transport_report(self, "Exception in asyncio.current_task()");
-    }
-    if (!self->lost && self->begun) {
+    TransportObject *self = (TransportObject *)io->object;
+    if (self->phase < FL_LOST) {
         fl_transport_call_lost(self);
     }
-    else if (!self->lost) {
-        transport_begin(self);
-    }
-    Py_DECREF(item);
 }
 
 int
@@ -277,9 +294,9 @@ fl_transport_disown(TransportObject *self)
 int
 fl_transport_schedule_lost(TransportObject *self, PyObject *exc)
 {
-    self->conn_lost++;
+    fl_transport_enter(self, FL_LOSING);
     Py_XSETREF(self->lost_exc, exc == Py_None ? NULL : Py_XNewRef(exc));
-    return transport_notify(self);
+    return fl_io_queue(self->loop, &self->io, FL_IO_END);
 }
 
 void
@@ -301,19 +318,19 @@ fl_transport_flush_cork(TransportObject *self)
 int
 fl_transport_close(TransportObject *self)
 {
-    if (self->io.closing) {
+    if (fl_transport_is_closing(self)) {
         return 0;
     }
     const fl_transport_ops *ops = fl_transport_ops_of(self);
     if (ops->shutdown != NULL) {
-        self->io.closing = true;
+        fl_transport_enter(self, FL_CLOSING);
         return ops->shutdown(self);
     }
     ops->flush_cork(self);
-    if (self->io.closing) { /* sending what was corked has failed */
+    if (fl_transport_is_closing(self)) { /* sending what was corked has failed */
         return 0;
     }
-    self->io.closing = true;
+    fl_transport_enter(self, FL_CLOSING);
     if (ops->unsent(self) > 0) {
         return fl_transport_rearm(self);
     }
@@ -324,18 +341,19 @@ fl_transport_close(TransportObject *self)
 int
 fl_transport_force_close(TransportObject *self, PyObject *exc)
 {
-    if (self->conn_lost) {
+    if (self->phase >= FL_LOSING) {
         return 0;
     }
     const fl_transport_ops *ops = fl_transport_ops_of(self);
-    self->io.closing = true;
+    fl_transport_enter(self, FL_CLOSING);
     if (ops->flush_last != NULL) {
         ops->flush_last(self);
     }
     ops->discard(self);
-    self->draining = self->negotiating = false;
+    self->draining = false;
+    fl_transport_want(self, FL_WANT_LAYER, false);
     fl_io_forget(self->loop, &self->io);
-    return self->conn_lost ? 0 : fl_transport_schedule_lost(self, exc);
+    return self->phase >= FL_LOSING ? 0 : fl_transport_schedule_lost(self, exc);
 }
 
 static void
@@ -470,7 +488,7 @@ fl_transport_call_lost(TransportObject *self)
 {
     PyObject *exc = self->lost_exc;
     self->lost_exc = NULL;
-    self->lost = true;
+    fl_transport_enter(self, FL_LOST);
     transport_tell_lost(self, exc);
     fl_transport_fail_waiter(self, &self->waiter, exc);
     const fl_transport_ops *ops = fl_transport_ops_of(self);
@@ -523,7 +541,7 @@ fl_transport_sent(TransportObject *self)
 {
     bool was_paused = self->protocol_paused;
     fl_transport_maybe_pause(self);
-    if (was_paused && !self->conn_lost) {
+    if (was_paused && self->phase < FL_LOSING) {
         fl_transport_maybe_resume(self);
     }
 }
@@ -531,8 +549,7 @@ fl_transport_sent(TransportObject *self)
 int
 fl_transport_vain_write(TransportObject *self, const char *warning)
 {
-    unsigned *count = self->conn_lost ? &self->conn_lost : &self->vain_writes;
-    if ((*count)++ < VAIN_WRITES_SILENT) {
+    if (self->vain_writes++ < VAIN_WRITES_SILENT) {
         return 0;
     }
     PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s", warning);
@@ -581,8 +598,7 @@ fl_transport_finalize(TransportObject *self)
     if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
     }
-    self->io.closing = self->lost = true; /* whoever keeps the object now cannot use it */
-    self->conn_lost++;
+    fl_transport_enter(self, FL_LOST); /* whoever keeps the object now cannot use it */
     PyObject *before = fl_exit_begin(self->loop);
     transport_release(self);
     if (fl_exit_end(self->loop, before, 0) < 0) {

@@ -9,6 +9,23 @@
 
 typedef struct fl_transport TransportObject;
 
+/* How far a transport's life is.  It only goes on, and may leave phases out. */
+typedef enum {
+    FL_NEW,     /* its first turn has not come */
+    FL_OPEN,    /* data passes, or is about to: behind connection_made(), or a handshake */
+    FL_CLOSING, /* nothing is received for the protocol any more; what was written is still sent */
+    FL_LOSING,  /* nothing is sent any more; connection_lost() is scheduled */
+    FL_LOST,    /* connection_lost() was called */
+} fl_phase;
+
+/* Who wants to be told of what arrives, in fl_transport.wants. */
+enum {
+    FL_WANT_PROTOCOL = 1, /* the protocol, while the transport is open and reading is not paused */
+    FL_WANT_LAYER =
+        2, /* the layer for its own sake, whatever the protocol wants and also while closing */
+    FL_WANT_READ_AHEAD = 4, /* the layer, which keeps what comes while reading is paused */
+};
+
 /* Where the kinds of transports differ. */
 typedef struct {
     fl_io_ops io;                         /* first: fl_io.ops points here */
@@ -28,7 +45,7 @@ typedef struct {
     void (*flush_last)(TransportObject *self);
     /* This one becomes the protocol.  0 or -1. */
     int (*adopt)(TransportObject *self, PyObject *protocol);
-    /* The first turn, instead of fl_transport_make(). */
+    /* The first turn, instead of fl_transport_call_made(). */
     void (*begin)(TransportObject *self);
     /* close(): tell the peer before the end.  0 or -1. */
     int (*shutdown)(TransportObject *self);
@@ -62,16 +79,12 @@ typedef struct {
     size_t high_water;   /* bytes: above, the protocol is told to pause; */                        \
     size_t low_water;    /* … at or below, to go on */                                             \
     int number;          /* the descriptor, also when it is closed */                              \
-    unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
-    unsigned vain_writes; /* … of those before */                                                  \
-    bool begun;          /* its first turn has come */                                             \
+    unsigned vain_writes; /* … in vain, with one more from FL_LOSING on: asyncio's _conn_lost */   \
+    uint8_t phase;       /* fl_phase; fl_transport_enter() sets it */                              \
+    uint8_t wants;       /* FL_WANT_…; fl_transport_rearm() acts on it */                          \
     bool held;           /* `file` is a socket whose descriptor its maker cannot close meanwhile */ \
-    bool made;           /* connection_made() was called */                                        \
-    bool lost;           /* connection_lost() was called */                                        \
-    bool reading;        /* the protocol gets what arrives, unless paused */                       \
-    bool negotiating;    /* it reads for its own sake, whatever the protocol wants */              \
+    bool made;           /* connection_made() was called, so connection_lost() will be */          \
     bool paused;         /* pause_reading() */                                                     \
-    bool hoarding;       /* it reads all the same, and keeps what comes */                         \
     bool draining;       /* told when the descriptor takes more bytes */                           \
     bool protocol_paused; /* pause_writing() was called */                                         \
     bool inside          /* a call into the protocol is under way in `context` */
@@ -88,7 +101,28 @@ fl_transport_ops_of(const TransportObject *self)
     return (const fl_transport_ops *)self->io.ops;
 }
 
+/* close() or abort() was called, or the connection has ended by itself. */
+static inline bool
+fl_transport_is_closing(const TransportObject *self)
+{
+    return self->phase >= FL_CLOSING;
+}
+
+/* Have it told, or not any more, of what arrives on somebody's behalf (FL_WANT_…), from the next fl_transport_rearm() on. */
+static inline void
+fl_transport_want(TransportObject *self, unsigned who, bool wanted)
+{
+    self->wants = (uint8_t)(wanted ? self->wants | who : self->wants & ~who);
+}
+
 /* -- life ------------------------------------------------------------------------------------------ */
+
+/* Go on to a later phase; nothing if it is there or beyond. */
+void fl_transport_enter(TransportObject *self, fl_phase phase);
+
+/* fl_transport_ops.io for a type with these ways of its own. */
+#define FL_TRANSPORT_IO(ready_fn, flush_fn)                                                        \
+    {.ready = ready_fn, .flush = flush_fn, .begin = fl_transport_begin, .end = fl_transport_end}
 
 /* What it does and how much it buffers is as `ops` says from now on. */
 void fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops);
@@ -138,8 +172,9 @@ int fl_transport_schedule_lost(TransportObject *self, PyObject *exc);
 /* Call connection_lost() now. */
 void fl_transport_call_lost(TransportObject *self);
 
-/* The work of a FL_READY_TRANSPORT word. */
-void fl_transport_run_ready(LoopObject *loop, PyObject *item);
+/* fl_io_ops.{begin,end} of all transports. */
+void fl_transport_begin(fl_io *io);
+void fl_transport_end(fl_io *io);
 
 /* Tell the loop what the transport is interested in.  0 or -1. */
 int fl_transport_rearm(TransportObject *self);

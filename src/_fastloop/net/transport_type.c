@@ -192,14 +192,14 @@ PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
 static PyObject *
 Transport_is_closing(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(self->io.closing);
+    return PyBool_FromLong(self->phase >= FL_CLOSING);
 }
 
 /* Debug mode finds out who ends a connection from another thread.  0 or -1. */
 static int
 transport_check_thread(TransportObject *self)
 {
-    return self->conn_lost ? 0 : fl_loop_check_thread(self->loop);
+    return self->phase >= FL_LOSING ? 0 : fl_loop_check_thread(self->loop);
 }
 
 PyDoc_STRVAR(close_doc,
@@ -312,7 +312,7 @@ PyMethodDef fl_transport_methods[] = {
 static bool
 transport_is_reading(TransportObject *self)
 {
-    return !self->io.closing && !self->paused;
+    return self->phase < FL_CLOSING && !self->paused;
 }
 
 PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
@@ -352,7 +352,7 @@ PyDoc_STRVAR(resume_reading_doc, "resume_reading($self, /)\n--\n\n"
 static PyObject *
 Transport_resume_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (!self->io.closing && self->paused) {
+    if (self->phase < FL_CLOSING && self->paused) {
         self->paused = false;
         const fl_transport_ops *ops = fl_transport_ops_of(self);
         if (fl_transport_rearm(self) < 0 || (ops->resumed != NULL && ops->resumed(self) < 0) ||
@@ -485,9 +485,11 @@ fl_transport_repr(TransportObject *self)
     if (class == NULL) {
         return NULL;
     }
-    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
+    const char *status = self->phase == FL_LOST      ? " closed"
+                         : self->phase >= FL_CLOSING ? " closing"
+                                                     : "";
     PyObject *text;
-    if (self->lost || self->loop->closed) {
+    if (self->phase == FL_LOST || self->loop->closed) {
         text = PyUnicode_FromFormat("<%U%s fd=%d>", class, status, self->number);
     }
     else {
@@ -504,7 +506,7 @@ fl_transport_repr(TransportObject *self)
 static PyObject *
 Transport_get_loop(TransportObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : (PyObject *)self->loop);
+    return fl_or_none(self->phase == FL_LOST ? NULL : (PyObject *)self->loop);
 }
 
 static PyObject *
@@ -533,7 +535,13 @@ Transport_set_extra(TransportObject *self, PyObject *value, void *Py_UNUSED(clos
 static PyObject *
 Transport_get_closing(TransportObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->io.closing);
+    return PyBool_FromLong(self->phase >= FL_CLOSING);
+}
+
+static PyObject *
+Transport_get_conn_lost(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLong(self->phase >= FL_LOSING ? self->vain_writes : 0);
 }
 
 static PyGetSetDef transport_getset[] = {
@@ -542,13 +550,13 @@ static PyGetSetDef transport_getset[] = {
      NULL},
     {"_extra", (getter)Transport_get_extra, (setter)Transport_set_extra,
      "What get_extra_info() knows.", NULL},
+    {"_conn_lost", (getter)Transport_get_conn_lost, NULL,
+     "Not 0 once connection_lost() is scheduled.", NULL},
     {"_closing", (getter)Transport_get_closing, NULL, "What is_closing() returns.", NULL},
     {NULL},
 };
 
 static PyMemberDef transport_members[] = {
-    {"_conn_lost", T_UINT, offsetof(TransportObject, conn_lost), READONLY,
-     "Not 0 once connection_lost() is scheduled."},
     {"_paused", T_BOOL, offsetof(TransportObject, paused), READONLY, "pause_reading() was called."},
     {"_protocol_paused", T_BOOL, offsetof(TransportObject, protocol_paused), READONLY,
      "pause_writing() was called."},

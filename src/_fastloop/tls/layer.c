@@ -95,13 +95,13 @@ fl_tls_begin(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
     TLSLayerObject *layer = fl_tls_layer(self);
-    self->begun = true;
-    if (self->conn_lost) {
+    fl_transport_enter(transport, FL_OPEN);
+    if (self->phase >= FL_LOSING) {
         return;
     }
     fl_transport_log(transport, "debug", "%r starts SSL handshake");
     layer->since = fl_clock_seconds(fl_clock_ns());
-    self->negotiating = true;
+    fl_transport_want(transport, FL_WANT_LAYER, true);
     if (layer_expect_handshake(self) < 0) {
         fl_tls_handshake_failed(self);
     }
@@ -215,7 +215,7 @@ static void
 layer_open(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->conn_lost) { /* connection_made() has aborted it */
+    if (self->phase >= FL_LOSING) { /* connection_made() has aborted it */
         return;
     }
     fl_tls_cork(self);
@@ -231,13 +231,14 @@ layer_established(StreamObject *self)
     layer_cancel_timer(layer);
     log_duration(self);
     layer_note_peercert(self);
-    if (self->conn_lost) { /* user's code in between has aborted it: whoever waits hears of that */
+    if (self->phase >=
+        FL_LOSING) { /* user's code in between has aborted it: whoever waits hears of that */
         return;
     }
     layer->stage = FL_TLS_OPEN;
     layer->pending = true;
-    self->negotiating = false;
-    fl_tls_hoard(self);
+    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+    fl_tls_read_ahead(self);
     layer_tell_made(self);
     layer_complete_waiter(self, NULL);
     layer_open(self);
@@ -254,7 +255,7 @@ fl_tls_negotiate(StreamObject *self)
     else {
         rc = fl_tls_handshake(layer->engine);
     }
-    if (self->conn_lost) { /* an SNI callback may have closed the transport */
+    if (self->phase >= FL_LOSING) { /* an SNI callback may have closed the transport */
         if (rc < 0 && !fl_exit_if_asked(self->loop)) {
             PyErr_Clear();
         }
@@ -276,7 +277,7 @@ void
 fl_tls_failed(StreamObject *self, const char *message)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (!self->conn_lost && fl_tls_send_output(self) < 0) {
+    if (self->phase < FL_LOSING && fl_tls_send_output(self) < 0) {
         PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
     }
     PyErr_SetRaisedException(exc);
@@ -317,13 +318,13 @@ static void
 layer_close(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->conn_lost) {
+    if (self->phase >= FL_LOSING) {
         return;
     }
     if (fl_tls_layer(self)->peer_gone) {
         fl_tls_end_shutdown(self);
     }
-    if (self->io.closing) {
+    if (self->phase >= FL_CLOSING) {
         fl_stream_flush(self);
     }
     else {
@@ -342,8 +343,8 @@ void
 fl_tls_end_shutdown(StreamObject *self)
 {
     fl_tls_layer(self)->stage = FL_TLS_LEFT;
-    self->negotiating =
-        false; /* and end of file, which stays, makes the descriptor readable for ever */
+    /* and end of file, which stays, makes the descriptor readable for ever */
+    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
 }
 
 /* The raised exception keeps the connection from its shutdown: end it all the same.  Returns -1. */
@@ -369,7 +370,7 @@ fl_tls_begin_shutdown(TransportObject *transport)
     if (layer->stage == FL_TLS_OPEN) {
         layer->stage = FL_TLS_LEAVING;
     }
-    self->negotiating = layer->stage == FL_TLS_LEAVING;
+    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_LEAVING);
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
         return layer_cut_off(transport);
     }
@@ -382,10 +383,10 @@ fl_tls_close_unanswered(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     layer->unanswered = true;
-    if (!self->io.closing) {
+    if (self->phase < FL_CLOSING) {
         return fl_transport_close((TransportObject *)self);
     }
-    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->conn_lost) {
+    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->phase >= FL_LOSING) {
         return 0;
     }
     fl_tls_end_shutdown(self);
@@ -397,11 +398,11 @@ void
 fl_tls_drained(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (!self->io.closing || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
+    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
         return;
     }
     layer_tell_eof(self);
-    if (!self->conn_lost) {
+    if (self->phase < FL_LOSING) {
         fl_io_forget(self->loop, &self->io);
         fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }

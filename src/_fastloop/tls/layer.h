@@ -83,7 +83,7 @@ void fl_tls_drained(StreamObject *self);
 
 /* From now on what comes while reading is paused is kept, up to the high watermark, so that the end of the connection is
    noticed. */
-void fl_tls_hoard(StreamObject *self);
+void fl_tls_read_ahead(StreamObject *self);
 
 /* fl_io_ops.ready, fl_stream_ops.transmit and fl_transport_ops.{unsent,flush_last,discard,resumed}. */
 void fl_tls_ready(fl_io *io, unsigned ready);

@@ -139,7 +139,7 @@ layer_encrypt(StreamObject *self)
         return -1;
     }
     Py_ssize_t n = fl_tls_write(fl_tls_layer(self)->engine, plain.iov_base, plain.iov_len);
-    if (n > 0 && !self->conn_lost) {
+    if (n > 0 && self->phase < FL_LOSING) {
         fl_outbox_consume(&self->outbox, (size_t)n);
     }
     Py_DECREF(owner);
@@ -221,7 +221,7 @@ fl_tls_discard(TransportObject *transport)
 void
 fl_tls_cork(StreamObject *self)
 {
-    if (!self->draining && !self->conn_lost) {
+    if (!self->draining && self->phase < FL_LOSING) {
         fl_io_cork(self->loop, &self->io);
     }
 }
@@ -321,7 +321,7 @@ layer_no_data(StreamObject *self, Py_ssize_t n)
 static bool
 layer_is_late(StreamObject *self)
 {
-    return self->conn_lost || self->io.closing || fl_tls_layer(self)->told_eof;
+    return self->phase >= FL_CLOSING || fl_tls_layer(self)->told_eof;
 }
 
 static void
@@ -361,7 +361,7 @@ layer_deliver_into(StreamObject *self, size_t arrived, Py_buffer *view)
 static bool
 layer_may_deliver(StreamObject *self)
 {
-    return !self->conn_lost && !self->io.closing && !self->paused;
+    return self->phase < FL_CLOSING && !self->paused;
 }
 
 /* layer_receive(), unless the engine has something left.  1 when there may be data, 0, or -1 with an exception. */
@@ -427,10 +427,11 @@ layer_read_later(StreamObject *self)
 }
 
 void
-fl_tls_hoard(StreamObject *self)
+fl_tls_read_ahead(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    self->hoarding = layer->stage == FL_TLS_OPEN && !layer->peer_gone;
+    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD,
+                      layer->stage == FL_TLS_OPEN && !layer->peer_gone);
 }
 
 /* Receive what the protocol does not want yet, and keep it.  0, or -1 with an exception. */
@@ -456,12 +457,14 @@ layer_read_paused(StreamObject *self)
         fl_tls_failed(self, io_failed);
         return;
     }
-    if (!self->paused || self->io.closing) { /* an SSLObject of the user's has done that when asked */
+    if (!self->paused ||
+        self->phase >= FL_CLOSING) { /* an SSLObject of the user's has done that when asked */
         layer_read_later(self);
         return;
     }
-    self->hoarding = !layer->peer_gone && (size_t)kept < layer->high_water;
-    if (!self->hoarding) {
+    bool wanted = !layer->peer_gone && (size_t)kept < layer->high_water;
+    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD, wanted);
+    if (!wanted) {
         fl_transport_rearm_ready((TransportObject *)self);
     }
     else if (layer_receive_early(self) < 0) {
@@ -473,7 +476,7 @@ static void
 layer_read_open(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    if (self->paused && self->hoarding && !self->io.closing) {
+    if (self->paused && (self->wants & FL_WANT_READ_AHEAD) && self->phase < FL_CLOSING) {
         layer_read_paused(self);
         return;
     }
@@ -553,7 +556,7 @@ void
 fl_tls_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
-    if (self->conn_lost) {
+    if (self->phase >= FL_LOSING) {
         fl_transport_rearm_ready((TransportObject *)self);
         return;
     }
@@ -569,7 +572,7 @@ int
 fl_tls_resumed(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
-    fl_tls_hoard(self);
+    fl_tls_read_ahead(self);
     bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
     return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }

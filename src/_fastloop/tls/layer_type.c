@@ -44,7 +44,7 @@ layer_info(TransportObject *transport, PyObject *key)
 const fl_stream_ops fl_tls_stream_ops = {
     .base =
         {
-            .io = {.ready = fl_tls_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(fl_tls_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
             .high_water = HIGH_WATER,
@@ -101,7 +101,7 @@ layer_check_transport(TLSLayerObject *self, PyObject *transport)
                                                 : "unable to start TLS; sendfile is in progress");
         return -1;
     }
-    if (((StreamObject *)transport)->io.closing) {
+    if (fl_transport_is_closing((TransportObject *)transport)) {
         PyErr_SetString(PyExc_ConnectionAbortedError, "the connection is closed");
         return -1;
     }
@@ -162,7 +162,7 @@ TLSLayer_open(TLSLayerObject *self, PyObject *args, PyObject *kwargs)
     }
     if (layer_check_transport(self, transport) < 0 ||
         layer_install(self, (StreamObject *)transport, NULL) < 0) {
-        ((StreamObject *)transport)->lost = true; /* it must not begin without TLS */
+        fl_transport_enter((TransportObject *)transport, FL_LOST); /* it must not begin without TLS */
         fl_transport_disown((TransportObject *)transport);
         Py_CLEAR(transport);
     }
@@ -195,7 +195,7 @@ TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     PyObject *before = fl_exit_begin(stream->loop);
-    if (stream->begun) {
+    if (stream->phase >= FL_OPEN) {
         fl_tls_begin((TransportObject *)stream);
     }
     return fl_exit_end(stream->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
@@ -296,7 +296,7 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
         fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
         return NULL;
     }
-    fl_tls_hoard(self);
+    fl_tls_read_ahead(self);
     return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
