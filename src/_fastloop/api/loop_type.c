@@ -153,6 +153,7 @@ static int
 BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->spare);
     Py_VISIT(self->exit);
     Py_VISIT(self->published);
     Py_VISIT(self->task_factory);
@@ -172,6 +173,7 @@ BaseLoop_clear(LoopObject *self)
     if (self->state != NULL) {
         fl_loop_shut(self);
     }
+    Py_CLEAR(self->spare);
     Py_CLEAR(self->exit);
     Py_CLEAR(self->published);
     Py_CLEAR(self->task_factory);

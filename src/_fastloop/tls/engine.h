@@ -25,6 +25,13 @@ enum {
     FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
 
+/* OpenSSL's memory for the output of whichever engine of a loop writes next. */
+typedef struct {
+    TLSLibraryObject *library; /* owned: by which it is given back */
+    char *data;                /* or NULL: somebody uses it, or nobody has left any */
+    size_t size;
+} fl_tls_spare;
+
 /* How data passes: where openssl.c and sslobject.c differ. */
 typedef struct {
     int (*feed)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
@@ -64,6 +71,8 @@ struct fl_tls {
     fl_buf_mem kept;       /* for `in`: copies of what was not consumed */
     fl_buf_mem sealed;     /* for `out` */
     size_t taken;          /* bytes at the beginning of `sealed`, or of `output`, that are sent */
+    PyObject *share;       /* owned: the capsule that holds `spare`, or NULL */
+    fl_tls_spare *spare;   /* NULL: unused memory is given back at once */
     bool lending;
 
     /* sslobject.c */
@@ -78,6 +87,10 @@ typedef enum { FL_TLS_BEST, FL_TLS_OPENSSL, FL_TLS_SSLOBJECT } fl_tls_way;
    be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_OPENSSL it is a RuntimeError where it is not. */
 TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_side,
                             PyObject *server_hostname, PyObject *session, fl_tls_way way);
+
+/* Leave memory that is not in use to other engines with the same slot, which belongs to a loop: an owned object, NULL at
+   first.  0, or -1 with MemoryError. */
+int fl_tls_share_spare(TLSEngineObject *self, PyObject **slot);
 
 /* Copy bytes from the peer, for the handshake or for a later fl_tls_read().  0 or -1. */
 int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);

@@ -252,6 +252,7 @@ TLSEngine_traverse(TLSEngineObject *self, visitproc visit, void *arg)
     Py_VISIT(self->sslobject);
     Py_VISIT(self->failure);
     Py_VISIT(self->socket);
+    Py_VISIT(self->share);
     Py_VISIT(self->incoming);
     Py_VISIT(self->outgoing);
     return 0;
@@ -268,6 +269,8 @@ TLSEngine_clear(TLSEngineObject *self)
     Py_CLEAR(self->sslobject);
     Py_CLEAR(self->failure);
     Py_CLEAR(self->socket);
+    self->spare = NULL;
+    Py_CLEAR(self->share);
     Py_CLEAR(self->incoming);
     Py_CLEAR(self->outgoing);
     Py_CLEAR(self->output);

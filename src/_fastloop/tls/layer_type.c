@@ -128,7 +128,8 @@ static int
 layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
 {
     fl_state *state = self->engine->state;
-    if (PyObject_SetAttr((PyObject *)stream, state->str___class__,
+    if (fl_tls_share_spare(self->engine, &stream->loop->spare) < 0 ||
+        PyObject_SetAttr((PyObject *)stream, state->str___class__,
                          (PyObject *)state->SSLTransport_type) < 0) {
         return -1;
     }

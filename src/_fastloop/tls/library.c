@@ -302,9 +302,6 @@ TLSLibrary_dealloc(TLSLibraryObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->spare != NULL) {
-        self->lib.CRYPTO_free(self->spare, __FILE__, __LINE__);
-    }
     fl_libssl_close(&self->lib);
     Py_XDECREF(self->MemoryBIO);
     Py_XDECREF(self->SSLObject);

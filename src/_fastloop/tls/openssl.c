@@ -153,14 +153,14 @@ openssl_read(TLSEngineObject *self, char *buffer, size_t size)
 static char *
 openssl_take_spare(TLSEngineObject *self, size_t *size)
 {
-    TLSLibraryObject *library = self->library;
-    char *memory = library->spare;
-    if (library->spare_size < *size) {
+    fl_tls_spare *spare = self->spare;
+    if (spare == NULL || spare->size < *size) {
         return openssl_lib(self)->CRYPTO_malloc(*size, __FILE__, __LINE__);
     }
-    *size = library->spare_size;
-    library->spare = NULL;
-    library->spare_size = 0;
+    char *memory = spare->data;
+    *size = spare->size;
+    spare->data = NULL;
+    spare->size = 0;
     return memory;
 }
 
@@ -222,12 +222,12 @@ openssl_output(TLSEngineObject *self, const char **data, size_t *len)
 static void
 openssl_release_output(TLSEngineObject *self)
 {
-    TLSLibraryObject *library = self->library;
+    fl_tls_spare *spare = self->spare;
     char *unused = self->sealed.data;
-    if (self->sealed.max <= SPARE_MAX && self->sealed.max > library->spare_size) {
-        unused = library->spare;
-        library->spare = self->sealed.data;
-        library->spare_size = self->sealed.max;
+    if (spare != NULL && self->sealed.max <= SPARE_MAX && self->sealed.max > spare->size) {
+        unused = spare->data;
+        spare->data = self->sealed.data;
+        spare->size = self->sealed.max;
     }
     openssl_lib(self)->CRYPTO_free(unused, __FILE__, __LINE__);
     memset(&self->sealed, 0, sizeof(self->sealed));
@@ -248,6 +248,45 @@ openssl_output_taken(TLSEngineObject *self, size_t n)
         self->taken = 0;
         openssl_attach(self, self->out, &self->sealed, FL_BIO_NOCLOSE);
     }
+}
+
+/* -- spare memory ---------------------------------------------------------------------------------- */
+
+static void
+spare_free(PyObject *capsule)
+{
+    fl_tls_spare *spare = PyCapsule_GetPointer(capsule, NULL);
+    spare->library->lib.CRYPTO_free(spare->data, __FILE__, __LINE__);
+    Py_DECREF(spare->library);
+    PyMem_Free(spare);
+}
+
+/* A capsule with a spare, or NULL with MemoryError. */
+static PyObject *
+spare_new(TLSLibraryObject *library)
+{
+    fl_tls_spare *spare = PyMem_Calloc(1, sizeof(*spare));
+    PyObject *capsule = spare == NULL ? PyErr_NoMemory() : PyCapsule_New(spare, NULL, spare_free);
+    if (capsule == NULL) {
+        PyMem_Free(spare);
+        return NULL;
+    }
+    spare->library = (TLSLibraryObject *)Py_NewRef((PyObject *)library);
+    return capsule;
+}
+
+int
+fl_tls_share_spare(TLSEngineObject *self, PyObject **slot)
+{
+    if (self->socket == NULL) { /* the SSLObject's BIOs have memory of their own */
+        return 0;
+    }
+    if (*slot == NULL && (*slot = spare_new(self->library)) == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->share, Py_NewRef(*slot));
+    self->spare = PyCapsule_GetPointer(self->share, NULL);
+    return 0;
 }
 
 /* -- beginning and end ----------------------------------------------------------------------------- */
