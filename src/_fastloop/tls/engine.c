@@ -5,7 +5,7 @@
 
 /* 0, or -1 with RuntimeError if a call is under way or the engine has ended. */
 static int
-engine_enter(TLSEngineObject *self)
+engine_begin_call(TLSEngineObject *self)
 {
     if (self->busy || self->ops == NULL) {
         PyErr_SetString(PyExc_RuntimeError, self->busy ? "the TLS engine is in a call already"
@@ -18,9 +18,9 @@ engine_enter(TLSEngineObject *self)
 
 /* The same for what makes sense only once the handshake is done. */
 static int
-engine_enter_connected(TLSEngineObject *self)
+engine_begin_connected(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     if (!self->connected) {
@@ -32,7 +32,7 @@ engine_enter_connected(TLSEngineObject *self)
 }
 
 static int
-engine_leave(TLSEngineObject *self, int result)
+engine_end_call(TLSEngineObject *self, int result)
 {
     self->busy = false;
     return result;
@@ -43,32 +43,35 @@ engine_leave(TLSEngineObject *self, int result)
 int
 fl_tls_feed(TLSEngineObject *self, const char *data, size_t len)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
-    return engine_leave(self, self->ops->feed(self, data, len));
+    return engine_end_call(self, self->ops->feed(self, data, len));
 }
 
 int
 fl_tls_feed_eof(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     self->ended = true;
-    return engine_leave(self, self->ops->feed_eof(self));
+    return engine_end_call(self, self->ops->feed_eof(self));
 }
 
 int
 fl_tls_put_first(TLSEngineObject *self, const char *data, size_t len)
 {
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->put_first(self, data, len));
+    return engine_begin_call(self) < 0
+               ? -1
+               : engine_end_call(self, self->ops->put_first(self, data, len));
 }
 
 int
 fl_tls_output(TLSEngineObject *self, const char **data, size_t *len)
 {
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->output(self, data, len));
+    return engine_begin_call(self) < 0 ? -1
+                                       : engine_end_call(self, self->ops->output(self, data, len));
 }
 
 void
@@ -82,7 +85,7 @@ fl_tls_output_taken(TLSEngineObject *self, size_t n)
 Py_ssize_t
 fl_tls_pending(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     Py_ssize_t n = self->ops->pending(self);
@@ -111,12 +114,12 @@ engine_negotiate(TLSEngineObject *self, PyObject *method)
 int
 fl_tls_handshake(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     int rc = engine_negotiate(self, self->state->str_do_handshake);
     self->connected = self->connected || rc == 1;
-    return engine_leave(self, rc);
+    return engine_end_call(self, rc);
 }
 
 int
@@ -131,10 +134,10 @@ fl_tls_in_handshake(TLSEngineObject *self)
 int
 fl_tls_shutdown(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
-    return engine_leave(self, engine_negotiate(self, self->state->str_unwrap));
+    return engine_end_call(self, engine_negotiate(self, self->state->str_unwrap));
 }
 
 /* -- data ------------------------------------------------------------------------------------------ */
@@ -194,7 +197,7 @@ engine_decrypt(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 Py_ssize_t
 fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 {
-    if (engine_enter_connected(self) < 0) {
+    if (engine_begin_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
     Py_ssize_t n = engine_decrypt(self, buffer, size, filled);
@@ -205,7 +208,7 @@ fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 Py_ssize_t
 fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer, size_t size)
 {
-    if (engine_enter_connected(self) < 0) {
+    if (engine_begin_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
     bool lent = self->ops->lend(self, data, len) == 0;
@@ -217,7 +220,7 @@ fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer
 Py_ssize_t
 fl_tls_write(TLSEngineObject *self, const char *data, size_t len)
 {
-    if (engine_enter_connected(self) < 0) {
+    if (engine_begin_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
     Py_ssize_t n = self->ops->write(self, data, len);

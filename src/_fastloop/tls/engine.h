@@ -21,8 +21,8 @@ typedef struct fl_tls TLSEngineObject;
 enum {
     FL_TLS_WANTS_INPUT =
         0, /* nothing can be done before more comes from the peer, or its end of file */
-    FL_TLS_FAILED = -1, /* with an exception */
-    FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
+    FL_TLS_FAILED = -1,       /* with an exception */
+    FL_TLS_CLOSE_NOTIFY = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
 
 /* OpenSSL's memory for the output of whichever engine of a loop writes next. */
@@ -145,7 +145,7 @@ int fl_tls_setup_types(PyObject *module, fl_state *state);
 /* Take over the SSL behind self->sslobject.  1, or 0 without an exception where that must not be done. */
 int fl_tls_openssl_begin(TLSEngineObject *self);
 
-/* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSED, and it is cleared, or
+/* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSE_NOTIFY, and it is cleared, or
    FL_TLS_FAILED. */
 int fl_tls_outcome(TLSEngineObject *self);
 

@@ -67,7 +67,7 @@ engine_bytes(PyObject *bytes, Py_ssize_t n)
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
-    _PyBytes_Resize(&bytes, n == FL_TLS_CLOSED ? 0 : n);
+    _PyBytes_Resize(&bytes, n == FL_TLS_CLOSE_NOTIFY ? 0 : n);
     return bytes;
 }
 

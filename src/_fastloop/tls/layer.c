@@ -342,7 +342,7 @@ fl_tls_data_ended(StreamObject *self)
 void
 fl_tls_end_shutdown(StreamObject *self)
 {
-    fl_tls_layer(self)->stage = FL_TLS_LEFT;
+    fl_tls_layer(self)->stage = FL_TLS_CLOSED;
     /* and end of file, which stays, makes the descriptor readable for ever */
     fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
 }
@@ -368,9 +368,9 @@ fl_tls_begin_shutdown(TransportObject *transport)
         return fl_transport_force_close(transport, NULL);
     }
     if (layer->stage == FL_TLS_OPEN) {
-        layer->stage = FL_TLS_LEAVING;
+        layer->stage = FL_TLS_CLOSING;
     }
-    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_LEAVING);
+    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_CLOSING);
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
         return layer_cut_off(transport);
     }
@@ -379,14 +379,15 @@ fl_tls_begin_shutdown(TransportObject *transport)
 }
 
 int
-fl_tls_close_unanswered(StreamObject *self)
+fl_tls_close_without_reply(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    layer->unanswered = true;
+    layer->no_reply = true;
     if (self->phase < FL_CLOSING) {
         return fl_transport_close((TransportObject *)self);
     }
-    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->phase >= FL_LOSING) {
+    bool waiting = layer->stage == FL_TLS_CLOSING && (layer->shutdown & FL_TLS_SENT_SHUTDOWN);
+    if (!waiting || self->phase >= FL_LOSING) {
         return 0;
     }
     fl_tls_end_shutdown(self);
@@ -398,7 +399,7 @@ void
 fl_tls_drained(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
+    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_CLOSED) {
         return;
     }
     layer_tell_eof(self);

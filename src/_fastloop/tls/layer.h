@@ -1,6 +1,6 @@
 /* TLS in its place: a layer that stands between the wire and the protocol of a stream transport.  It takes the
-   transport's operations over (fl_stream_ops), and leaves it its life, its outbox, which holds plaintext now, and
-   its flow control. */
+   transport's operations over (fl_stream_ops); life, outbox, which holds plaintext now, and flow control stay the
+   transport's. */
 #ifndef FL_TLS_LAYER_H
 #define FL_TLS_LAYER_H
 
@@ -11,9 +11,15 @@
 typedef enum {
     FL_TLS_HANDSHAKE, /* what is written waits */
     FL_TLS_OPEN,      /* data passes */
-    FL_TLS_LEAVING, /* what was written goes, then a close_notify, and then the peer's is waited for */
-    FL_TLS_LEFT,    /* what is not sent yet goes, and that is all */
+    FL_TLS_CLOSING, /* what was written goes, then a close_notify, and then the peer's is waited for */
+    FL_TLS_CLOSED, /* what is not sent yet goes, and that is all */
 } fl_tls_stage;
+
+/* Which close_notify there was, as in OpenSSL's SSL_get_shutdown(). */
+enum {
+    FL_TLS_SENT_SHUTDOWN = 1,     /* ours was made */
+    FL_TLS_RECEIVED_SHUTDOWN = 2, /* the peer's has come */
+};
 
 typedef struct {
     PyObject_HEAD
@@ -23,20 +29,19 @@ typedef struct {
     PyObject *waiter;            /* owned: what start_tls() waits for, or NULL */
     PyObject *handshake_timeout; /* owned: seconds */
     double shutdown_timeout;     /* seconds */
-    PyObject *timer; /* owned: of loop.call_later(), ends the handshake or the leave-taking; or NULL */
+    PyObject *timer; /* owned: of loop.call_later(), ends the handshake or the shutdown; or NULL */
     double since;    /* loop time when the handshake began, seconds */
     size_t unsent;   /* bytes of the engine's output that the kernel has not taken */
     size_t received; /* bytes that came last */
     size_t high_water; /* bytes received and not read: so much is kept at most while reading is paused */
     size_t low_water; /* … and what set_read_buffer_limits() was given besides */
-    fl_tls_stage stage;
-    bool attached;   /* to a transport */
-    bool pending;    /* the engine may have more to give before it gets more */
-    bool peer_gone;  /* end of file was received */
-    bool parted;     /* our close_notify was made … */
-    bool greeted;    /* … and the peer's has come */
-    bool unanswered; /* … or is not waited for */
-    bool told_eof;   /* eof_received() was called */
+    uint8_t stage;    /* fl_tls_stage */
+    uint8_t shutdown; /* FL_TLS_SENT_SHUTDOWN | FL_TLS_RECEIVED_SHUTDOWN */
+    bool no_reply;    /* the peer's close_notify is not waited for */
+    bool attached;    /* to a transport */
+    bool pending;     /* the engine may have more to give before it gets more */
+    bool peer_gone;   /* end of file was received */
+    bool told_eof;    /* eof_received() was called */
 } TLSLayerObject;
 
 static inline TLSLayerObject *
@@ -72,7 +77,7 @@ void fl_tls_failed(StreamObject *self, const char *message);
 void fl_tls_end_shutdown(StreamObject *self);
 
 /* close() without waiting for the peer's close_notify.  0 or -1. */
-int fl_tls_close_unanswered(StreamObject *self);
+int fl_tls_close_without_reply(StreamObject *self);
 
 /* fl_transport_ops.{shutdown,lost} and fl_stream_ops.drained. */
 int fl_tls_begin_shutdown(TransportObject *transport);
@@ -96,7 +101,7 @@ int fl_tls_resumed(TransportObject *transport);
 /* Give the engine's output to the kernel: 1 when that does not take all, else 0, or -1 with OSError. */
 int fl_tls_send_output(StreamObject *self);
 
-/* There may be something to send, which leaves when the callback returns. */
+/* There may be something to send, which is done when the callback returns. */
 void fl_tls_cork(StreamObject *self);
 
 #endif

@@ -55,7 +55,9 @@ layer_drop_data(StreamObject *self, size_t arrived)
         n = layer_decrypt(self, arrived, scratch + WASTE_OFFSET, WASTE_MAX);
         arrived = 0;
     }
-    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
+    if (n == FL_TLS_CLOSE_NOTIFY) {
+        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
+    }
     return n;
 }
 
@@ -148,15 +150,15 @@ layer_encrypt(StreamObject *self)
 
 /* Make our close_notify, or deal with the peer's.  0 or -1. */
 static int
-layer_part(StreamObject *self)
+layer_shut_down(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     if (layer->pending && layer_drop_data(self, 0) == FL_TLS_FAILED) {
         return -1;
     }
-    layer->parted = true;
+    layer->shutdown |= FL_TLS_SENT_SHUTDOWN;
     int rc = fl_tls_shutdown(layer->engine);
-    if (rc == 1 || (rc == 0 && layer->unanswered)) {
+    if (rc == 1 || (rc == 0 && layer->no_reply)) {
         fl_tls_end_shutdown(self);
     }
     return rc < 0 ? -1 : 0;
@@ -176,8 +178,8 @@ layer_produce(StreamObject *self)
             return rc;
         }
     }
-    bool parting = layer->stage == FL_TLS_LEAVING && (!layer->parted || layer->greeted);
-    return parting ? layer_part(self) : 0;
+    bool waiting = layer->shutdown == FL_TLS_SENT_SHUTDOWN; /* for the peer's close_notify */
+    return layer->stage == FL_TLS_CLOSING && !waiting ? layer_shut_down(self) : 0;
 }
 
 int
@@ -311,8 +313,10 @@ layer_no_data(StreamObject *self, Py_ssize_t n)
         fl_tls_failed(self, io_failed);
         return;
     }
-    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
-    if (n == FL_TLS_CLOSED || layer->peer_gone) {
+    if (n == FL_TLS_CLOSE_NOTIFY) {
+        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
+    }
+    if (n == FL_TLS_CLOSE_NOTIFY || layer->peer_gone) {
         fl_tls_data_ended(self);
     }
 }
@@ -544,7 +548,7 @@ layer_read_ready(StreamObject *self)
     case FL_TLS_OPEN:
         layer_read_open(self);
         break;
-    case FL_TLS_LEAVING:
+    case FL_TLS_CLOSING:
         layer_read_closing(self);
         break;
     default:

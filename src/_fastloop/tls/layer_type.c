@@ -69,7 +69,7 @@ const fl_stream_ops fl_tls_stream_ops = {
 
 /* -- into a transport ------------------------------------------------------------------------------ */
 
-/* What was written before leaves before the handshake, as it is.  0 or -1. */
+/* What was written before is sent before the handshake, as it is.  0 or -1. */
 static int
 layer_take_outbox(TLSLayerObject *self, fl_outbox *outbox)
 {
@@ -174,7 +174,7 @@ PyDoc_STRVAR(
     start_doc,
     "start($self, /, transport, waiter=None, received=None)\n--\n\n"
     "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
-    "What was written before leaves as it is, before the handshake, which begins now.\n"
+    "What was written before is sent as it is, before the handshake, which begins now.\n"
     "waiter, a Future, is completed when it is done.  received: what has come from the peer\n"
     "already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
 
@@ -238,17 +238,17 @@ SSLTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_FALSE;
 }
 
-PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
-                                   "close(), and do not wait for the peer to take leave too.");
+PyDoc_STRVAR(close_without_reply_doc, "_close_without_reply($self, /)\n--\n\n"
+                                      "close(), and do not wait for the peer's close_notify.");
 
 static PyObject *
-SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
+SSLTransport_close_without_reply(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (transport_layer(self) == NULL) {
         return NULL;
     }
     PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_tls_close_unanswered(self);
+    int rc = fl_tls_close_without_reply(self);
     return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -328,8 +328,8 @@ static PyMethodDef transport_methods[] = {
      get_read_buffer_limits_doc},
     {"set_read_buffer_limits", FL_FASTCALL(SSLTransport_set_read_buffer_limits), FL_KEYWORDS,
      set_read_buffer_limits_doc},
-    {"_close_unanswered", (PyCFunction)SSLTransport_close_unanswered, METH_NOARGS,
-     close_unanswered_doc},
+    {"_close_without_reply", (PyCFunction)SSLTransport_close_without_reply, METH_NOARGS,
+     close_without_reply_doc},
     {"_test__append_write_backlog", (PyCFunction)SSLTransport_append_write_backlog, METH_O,
      append_write_backlog_doc},
     {NULL},

@@ -125,7 +125,7 @@ openssl_outcome(TLSEngineObject *self)
     case FL_SSL_ERROR_WANT_READ:
         return FL_TLS_WANTS_INPUT;
     case FL_SSL_ERROR_ZERO_RETURN:
-        return FL_TLS_CLOSED;
+        return FL_TLS_CLOSE_NOTIFY;
     default:
         return FL_TLS_FAILED;
     }

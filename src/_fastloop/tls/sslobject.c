@@ -49,7 +49,7 @@ fl_tls_outcome(TLSEngineObject *self)
         outcome = FL_TLS_WANTS_INPUT;
     }
     else if (PyErr_ExceptionMatches(self->library->SSLZeroReturnError)) {
-        outcome = FL_TLS_CLOSED;
+        outcome = FL_TLS_CLOSE_NOTIFY;
     }
     if (outcome != FL_TLS_FAILED) {
         PyErr_Clear();
@@ -134,7 +134,7 @@ sslobject_read(TLSEngineObject *self, char *buffer, size_t size)
     Py_ssize_t n = PyBytes_GET_SIZE(bytes);
     memcpy(buffer, PyBytes_AS_STRING(bytes), (size_t)n);
     Py_DECREF(bytes);
-    return n > 0 ? n : FL_TLS_CLOSED;
+    return n > 0 ? n : FL_TLS_CLOSE_NOTIFY;
 }
 
 static Py_ssize_t
