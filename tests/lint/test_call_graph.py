@@ -33,9 +33,6 @@ CIRCLES = {
     frozenset({"net/transport.c", "net/transport_type.c"}): (
         "the names that extra information keeps at the end are gathered in the file of the type"
     ),
-    frozenset({"tls/layer.c", "tls/layer_data.c", "tls/layer_type.c"}): (
-        "cut by theme, not by level: data ends the connection, whose end sends data"
-    ),
 }
 
 

@@ -1,9 +1,33 @@
-/* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take. */
+/* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take.  What
+   it has to receive and send is in layer_wire.c, below. */
 #include "tls/layer.h"
 
 #include "base/clock.h"
 #include "loop/exit.h"
 #include "py/call.h"
+
+/* -- stages ---------------------------------------------------------------------------------------- */
+
+/* Debug builds: whether the layer may go from its stage to this one. */
+static inline bool
+stage_may_follow(const TLSLayerObject *layer, fl_tls_stage stage)
+{
+    static const uint8_t followers[] = {
+        [FL_TLS_HANDSHAKE] = 1 << FL_TLS_OPEN,
+        [FL_TLS_OPEN] = 1 << FL_TLS_CLOSING | 1 << FL_TLS_CLOSED,
+        [FL_TLS_CLOSING] = 1 << FL_TLS_CLOSED,
+        [FL_TLS_CLOSED] = 1 << FL_TLS_CLOSED, /* user's code in the engine was quicker */
+    };
+    bool said = layer->peer_gone || (layer->shutdown & FL_TLS_SENT_SHUTDOWN);
+    return (followers[layer->stage] & 1 << stage) && (said || stage != FL_TLS_CLOSED);
+}
+
+static void
+layer_enter_stage(TLSLayerObject *layer, fl_tls_stage stage)
+{
+    assert(stage_may_follow(layer, stage));
+    layer->stage = (uint8_t)stage;
+}
 
 /* -- how long it may take -------------------------------------------------------------------------- */
 
@@ -218,8 +242,8 @@ layer_open(StreamObject *self)
     if (self->phase >= FL_LOSING) { /* connection_made() has aborted it */
         return;
     }
-    fl_tls_cork(self);
-    if (fl_transport_rearm(transport) < 0 || fl_tls_resumed(transport) < 0) {
+    fl_wire_cork(self);
+    if (fl_transport_rearm(transport) < 0 || fl_wire_resume(transport) < 0) {
         fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
     }
 }
@@ -235,10 +259,10 @@ layer_established(StreamObject *self)
         FL_LOSING) { /* user's code in between has aborted it: whoever waits hears of that */
         return;
     }
-    layer->stage = FL_TLS_OPEN;
+    layer_enter_stage(layer, FL_TLS_OPEN);
     layer->pending = true;
     fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
-    fl_tls_read_ahead(self);
+    fl_wire_read_ahead(self);
     layer_tell_made(self);
     layer_complete_waiter(self, NULL);
     layer_open(self);
@@ -265,7 +289,7 @@ fl_tls_negotiate(StreamObject *self)
         fl_tls_handshake_failed(self);
         return;
     }
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (rc > 0) {
         layer_established(self);
     }
@@ -277,7 +301,7 @@ void
 fl_tls_failed(StreamObject *self, const char *message)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (self->phase < FL_LOSING && fl_tls_send_output(self) < 0) {
+    if (self->phase < FL_LOSING && fl_wire_send(self) < 0) {
         PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
     }
     PyErr_SetRaisedException(exc);
@@ -342,7 +366,7 @@ fl_tls_data_ended(StreamObject *self)
 void
 fl_tls_end_shutdown(StreamObject *self)
 {
-    fl_tls_layer(self)->stage = FL_TLS_CLOSED;
+    layer_enter_stage(fl_tls_layer(self), FL_TLS_CLOSED);
     /* and end of file, which stays, makes the descriptor readable for ever */
     fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
 }
@@ -368,7 +392,7 @@ fl_tls_begin_shutdown(TransportObject *transport)
         return fl_transport_force_close(transport, NULL);
     }
     if (layer->stage == FL_TLS_OPEN) {
-        layer->stage = FL_TLS_CLOSING;
+        layer_enter_stage(layer, FL_TLS_CLOSING);
     }
     fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_CLOSING);
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
@@ -376,6 +400,24 @@ fl_tls_begin_shutdown(TransportObject *transport)
     }
     fl_stream_flush(self);
     return 0;
+}
+
+int
+fl_tls_exchange_close_notify(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->pending && fl_wire_drop_data(self, 0) == FL_TLS_FAILED) {
+        return -1;
+    }
+    layer->shutdown |= FL_TLS_SENT_SHUTDOWN;
+    int rc = fl_tls_shutdown(layer->engine);
+    if (rc == 1) {
+        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
+    }
+    if (rc == 1 || (rc == 0 && layer->no_reply)) {
+        fl_tls_end_shutdown(self);
+    }
+    return rc < 0 ? -1 : 0;
 }
 
 int

@@ -1,15 +1,11 @@
-/* The straight line of data over TLS: from the kernel through the engine to the protocol, and back. */
+/* The data of a TLS connection: plaintext from the protocol into the engine, and out of it to the protocol, when the
+   descriptor is ready. */
 #include "tls/layer.h"
 
 #include "loop/exit.h"
 #include "py/call.h"
 
 #include <string.h>
-
-/* The loop's scratch memory in two parts: what is received, and what is decrypted in vain. */
-#define WIRE_MAX (256 * 1024) /* bytes received at once at most */
-#define WASTE_OFFSET WIRE_MAX
-#define WASTE_MAX (64 * 1024)
 
 #define BATCH_MAX (128 * 1024) /* bytes encrypted before they are sent */
 #define JOIN_MAX (32 * 1024)   /* short pieces are copied into one, up to so many bytes */
@@ -18,78 +14,9 @@
 #define PLAIN_MAX (120 * 1024) /* … and most: below malloc's mmap threshold */
 #define PIECES_MAX 64
 
-_Static_assert(WASTE_OFFSET + WASTE_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
-
 static const char io_failed[] = "Fatal error on SSL protocol";
 
-/* -- plaintext out of the engine --------------------------------------------------------------------- */
-
-/* fl_tls_read() has filled n of `size` bytes, or has had no data: note whether there may be more. */
-static Py_ssize_t
-layer_note_pending(TLSLayerObject *layer, Py_ssize_t n, size_t size)
-{
-    layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
-    return n;
-}
-
-/* Decrypt what the engine has, and the `arrived` bytes in the loop's scratch memory.  As fl_tls_receive(). */
-static Py_ssize_t
-layer_decrypt(StreamObject *self, size_t arrived, char *buffer, size_t size)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    Py_ssize_t n = arrived > 0
-                       ? fl_tls_receive(layer->engine, self->loop->scratch, arrived, buffer, size)
-                       : fl_tls_read(layer->engine, buffer, size, 0);
-    return layer_note_pending(layer, n, size);
-}
-
-/* After close() data is of no use to anybody, neither what the engine has nor the `arrived` bytes in the loop's scratch
-   memory, and a close_notify is behind it.  FL_TLS_…. */
-static Py_ssize_t
-layer_drop_data(StreamObject *self, size_t arrived)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    char *scratch = fl_loop_scratch(self->loop);
-    Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
-    while (n > 0) {
-        n = layer_decrypt(self, arrived, scratch + WASTE_OFFSET, WASTE_MAX);
-        arrived = 0;
-    }
-    if (n == FL_TLS_CLOSE_NOTIFY) {
-        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
-    }
-    return n;
-}
-
 /* -- sending --------------------------------------------------------------------------------------- */
-
-int
-fl_tls_send_output(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    const char *data;
-    size_t len;
-    for (;;) {
-        if (fl_tls_output(layer->engine, &data, &len) < 0) {
-            return -1;
-        }
-        layer->unsent = len;
-        if (len == 0) {
-            return 0;
-        }
-        struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
-        ssize_t n = fl_socket_send(self->io.fd, &piece, 1);
-        if (n < 0) {
-            return fl_try_later(n) ? 1 : fl_raise_errno((int)n);
-        }
-        fl_tls_output_taken(layer->engine, (size_t)n);
-        fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
-        layer->unsent -= (size_t)n;
-        if (layer->unsent > 0) {
-            return 1;
-        }
-    }
-}
 
 /* Short pieces in one, JOIN_MAX bytes of them at most. */
 static PyObject *
@@ -148,22 +75,6 @@ layer_encrypt(StreamObject *self)
     return n < 0 ? -1 : n > 0;
 }
 
-/* Make our close_notify, or deal with the peer's.  0 or -1. */
-static int
-layer_shut_down(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->pending && layer_drop_data(self, 0) == FL_TLS_FAILED) {
-        return -1;
-    }
-    layer->shutdown |= FL_TLS_SENT_SHUTDOWN;
-    int rc = fl_tls_shutdown(layer->engine);
-    if (rc == 1 || (rc == 0 && layer->no_reply)) {
-        fl_tls_end_shutdown(self);
-    }
-    return rc < 0 ? -1 : 0;
-}
-
 /* Have the engine make output.  1 when it can make more, 0, or -1 with an exception. */
 static int
 layer_produce(StreamObject *self)
@@ -179,7 +90,7 @@ layer_produce(StreamObject *self)
         }
     }
     bool waiting = layer->shutdown == FL_TLS_SENT_SHUTDOWN; /* for the peer's close_notify */
-    return layer->stage == FL_TLS_CLOSING && !waiting ? layer_shut_down(self) : 0;
+    return layer->stage == FL_TLS_CLOSING && !waiting ? fl_tls_exchange_close_notify(self) : 0;
 }
 
 int
@@ -192,16 +103,9 @@ fl_tls_transmit(StreamObject *self)
     int more, blocked;
     do {
         more = layer->unsent > 0 ? 1 : layer_produce(self);
-        blocked = more < 0 ? -1 : fl_tls_send_output(self);
+        blocked = more < 0 ? -1 : fl_wire_send(self);
     } while (blocked == 0 && more);
     return blocked;
-}
-
-size_t
-fl_tls_unsent(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    return self->outbox.size + fl_tls_layer(self)->unsent;
 }
 
 void
@@ -212,57 +116,11 @@ fl_tls_flush_last(TransportObject *transport)
     }
 }
 
-void
-fl_tls_discard(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    fl_stream_discard(transport);
-    fl_tls_layer(self)->unsent = 0;
-}
-
-void
-fl_tls_cork(StreamObject *self)
-{
-    if (!self->draining && self->phase < FL_LOSING) {
-        fl_io_cork(self->loop, &self->io);
-    }
-}
-
 /* -- receiving ------------------------------------------------------------------------------------- */
-
-/* Take what the kernel has into the loop's scratch memory.  1 when there is news: so many bytes, or none and the end of
-   file; 0, or -1 with an exception. */
-static int
-layer_receive(StreamObject *self, size_t *arrived)
-{
-    *arrived = 0;
-    TLSLayerObject *layer = fl_tls_layer(self);
-    char *scratch = fl_loop_scratch(self->loop);
-    if (scratch == NULL || layer->peer_gone) {
-        return scratch == NULL ? -1 : 1;
-    }
-    ssize_t n = fl_socket_receive(self->io.fd, scratch, WIRE_MAX);
-    if (n < 0) {
-        return fl_try_later(n) ? 0 : fl_raise_errno((int)n);
-    }
-    *arrived = layer->received = (size_t)n;
-    if (n == 0) {
-        layer->peer_gone = true;
-        fl_transport_log((TransportObject *)self, "debug", "%r received EOF");
-    }
-    return 1;
-}
-
-/* Give the engine a copy of the bytes in the loop's scratch memory.  0, or -1 with an exception. */
-static int
-layer_keep(StreamObject *self, size_t arrived)
-{
-    return arrived == 0 ? 0 : fl_tls_feed(fl_tls_layer(self)->engine, self->loop->scratch, arrived);
-}
 
 /* There is as much plaintext as there was room for: read on while there is more. */
 static Py_ssize_t
-layer_read_on(TLSLayerObject *layer, PyObject **bytes)
+layer_read_on(StreamObject *self, PyObject **bytes)
 {
     size_t size = (size_t)PyBytes_GET_SIZE(*bytes);
     Py_ssize_t n = (Py_ssize_t)size;
@@ -271,8 +129,7 @@ layer_read_on(TLSLayerObject *layer, PyObject **bytes)
         if (_PyBytes_Resize(bytes, (Py_ssize_t)size) < 0) {
             return FL_TLS_FAILED;
         }
-        n = fl_tls_read(layer->engine, PyBytes_AS_STRING(*bytes), size, (size_t)n);
-        layer_note_pending(layer, n, size);
+        n = fl_wire_decrypt_more(self, PyBytes_AS_STRING(*bytes), size, (size_t)n);
     }
     return n;
 }
@@ -290,9 +147,9 @@ layer_read_bytes(StreamObject *self, size_t arrived, Py_ssize_t *n)
         *n = FL_TLS_FAILED;
         return NULL;
     }
-    *n = layer_decrypt(self, arrived, PyBytes_AS_STRING(bytes), size);
+    *n = fl_wire_decrypt(self, arrived, PyBytes_AS_STRING(bytes), size);
     if (*n == (Py_ssize_t)size) {
-        *n = layer_read_on(layer, &bytes);
+        *n = layer_read_on(self, &bytes);
     }
     if (*n <= 0) {
         Py_CLEAR(bytes);
@@ -307,16 +164,12 @@ layer_read_bytes(StreamObject *self, size_t arrived, Py_ssize_t *n)
 static void
 layer_no_data(StreamObject *self, Py_ssize_t n)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (n == FL_TLS_FAILED) {
         fl_tls_failed(self, io_failed);
         return;
     }
-    if (n == FL_TLS_CLOSE_NOTIFY) {
-        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
-    }
-    if (n == FL_TLS_CLOSE_NOTIFY || layer->peer_gone) {
+    if (n == FL_TLS_CLOSE_NOTIFY || fl_tls_layer(self)->peer_gone) {
         fl_tls_data_ended(self);
     }
 }
@@ -337,7 +190,7 @@ layer_deliver(StreamObject *self, size_t arrived)
         layer_no_data(self, n);
         return;
     }
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (!layer_is_late(self)) {
         PyObject *result =
             fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
@@ -350,36 +203,31 @@ layer_deliver(StreamObject *self, size_t arrived)
 static void
 layer_deliver_into(StreamObject *self, size_t arrived, Py_buffer *view)
 {
-    Py_ssize_t n = layer_decrypt(self, arrived, view->buf, (size_t)view->len);
+    Py_ssize_t n = fl_wire_decrypt(self, arrived, view->buf, (size_t)view->len);
     PyBuffer_Release(view);
     if (n <= 0) {
         layer_no_data(self, n);
         return;
     }
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (!layer_is_late(self)) {
         fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
     }
 }
 
-static bool
-layer_may_deliver(StreamObject *self)
-{
-    return self->phase < FL_CLOSING && !self->paused;
-}
-
-/* layer_receive(), unless the engine has something left.  1 when there may be data, 0, or -1 with an exception. */
+/* fl_wire_receive(), unless the engine has something left.  1 when there may be data, 0, or -1 with an exception. */
 static int
 layer_supply(StreamObject *self, size_t *arrived)
 {
     *arrived = 0;
-    return fl_tls_layer(self)->pending ? 1 : layer_receive(self, arrived);
+    return fl_tls_layer(self)->pending ? 1 : fl_wire_receive(self, arrived);
 }
 
 static void
 layer_read_failed(StreamObject *self)
 {
-    fl_transport_fatal((TransportObject *)self, fl_tls_stream_ops.base.read_error);
+    fl_transport_fatal((TransportObject *)self,
+                       fl_transport_ops_of((TransportObject *)self)->read_error);
 }
 
 static void
@@ -410,7 +258,7 @@ layer_read_into_buffer(StreamObject *self)
         fl_transport_fatal((TransportObject *)self, io_failed);
         return;
     }
-    int news = same && layer_may_deliver(self) ? layer_supply(self, &arrived) : 0;
+    int news = same && fl_tls_may_deliver(self) ? layer_supply(self, &arrived) : 0;
     if (news > 0) {
         layer_deliver_into(self, arrived, &view);
         return;
@@ -425,30 +273,9 @@ layer_read_into_buffer(StreamObject *self)
 static void
 layer_read_later(StreamObject *self)
 {
-    if (fl_tls_resumed((TransportObject *)self) < 0) {
+    if (fl_wire_resume((TransportObject *)self) < 0) {
         layer_read_failed(self);
     }
-}
-
-void
-fl_tls_read_ahead(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD,
-                      layer->stage == FL_TLS_OPEN && !layer->peer_gone);
-}
-
-/* Receive what the protocol does not want yet, and keep it.  0, or -1 with an exception. */
-static int
-layer_receive_early(StreamObject *self)
-{
-    size_t arrived;
-    int news = layer_receive(self, &arrived);
-    if (news <= 0) {
-        return news;
-    }
-    fl_tls_layer(self)->pending = true;
-    return layer_keep(self, arrived);
 }
 
 /* Something has come while reading is paused. */
@@ -471,7 +298,7 @@ layer_read_paused(StreamObject *self)
     if (!wanted) {
         fl_transport_rearm_ready((TransportObject *)self);
     }
-    else if (layer_receive_early(self) < 0) {
+    else if (fl_wire_receive_ahead(self) < 0) {
         layer_read_failed(self);
     }
 }
@@ -484,7 +311,7 @@ layer_read_open(StreamObject *self)
         layer_read_paused(self);
         return;
     }
-    if (!layer_may_deliver(self)) {
+    if (!fl_tls_may_deliver(self)) {
         fl_transport_rearm_ready((TransportObject *)self);
         return;
     }
@@ -499,15 +326,15 @@ layer_read_open(StreamObject *self)
             layer_read_later(self);
             return;
         }
-    } while (layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
+    } while (layer->pending && layer->stage == FL_TLS_OPEN && fl_tls_may_deliver(self));
 }
 
 static void
 layer_read_handshake(StreamObject *self)
 {
     size_t arrived;
-    int news = layer_receive(self, &arrived);
-    if (news < 0 || layer_keep(self, arrived) < 0) {
+    int news = fl_wire_receive(self, &arrived);
+    if (news < 0 || fl_wire_keep(self, arrived) < 0) {
         fl_tls_handshake_failed(self);
     }
     else if (news > 0) {
@@ -521,14 +348,14 @@ layer_read_closing(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     size_t arrived;
-    int news = layer_receive(self, &arrived);
+    int news = fl_wire_receive(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
     if (news <= 0) {
         return;
     }
-    if (layer_drop_data(self, arrived) == FL_TLS_FAILED) {
+    if (fl_wire_drop_data(self, arrived) == FL_TLS_FAILED) {
         fl_tls_failed(self, "Fatal error on transport");
         return;
     }
@@ -570,13 +397,4 @@ fl_tls_ready(fl_io *io, unsigned ready)
     if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
         fl_stream_flush(self);
     }
-}
-
-int
-fl_tls_resumed(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    fl_tls_read_ahead(self);
-    bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
-    return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }

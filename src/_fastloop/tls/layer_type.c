@@ -50,14 +50,14 @@ const fl_stream_ops fl_tls_stream_ops = {
             .high_water = HIGH_WATER,
             .socket = true,
             .quiet_errors = true,
-            .unsent = fl_tls_unsent,
+            .unsent = fl_wire_unsent,
             .flush_last = fl_tls_flush_last,
-            .discard = fl_tls_discard,
+            .discard = fl_wire_discard,
             .flush_cork = fl_stream_flush_cork,
             .adopt = fl_stream_adopt,
             .begin = fl_tls_begin,
             .shutdown = fl_tls_begin_shutdown,
-            .resumed = fl_tls_resumed,
+            .resumed = fl_wire_resume,
             .lost = fl_tls_lost,
             .info = layer_info,
             .infos = info_names,
@@ -297,7 +297,7 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
         fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
         return NULL;
     }
-    fl_tls_read_ahead(self);
+    fl_wire_read_ahead(self);
     return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
