@@ -3,6 +3,7 @@
    and may be overridden. */
 #include "net/sock_call.h"
 
+#include "base/os.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ attempt_recv(SockCallObject *call, PyObject **result)
     if (bytes == NULL) {
         return -1;
     }
-    ssize_t n = recv(fd, PyBytes_AS_STRING(bytes), (size_t)size, MSG_DONTWAIT);
+    ssize_t n = fl_os_receive_now(fd, PyBytes_AS_STRING(bytes), (size_t)size);
     if (n < 0) {
         int error = errno;
         Py_DECREF(bytes);
@@ -121,8 +122,8 @@ send_some(SockCallObject *call)
     if (fd < 0) {
         return -1;
     }
-    ssize_t n = send(fd, (char *)call->view.buf + call->sent, (size_t)(call->view.len - call->sent),
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = fl_os_send_now(fd, (char *)call->view.buf + call->sent,
+                               (size_t)(call->view.len - call->sent));
     return n < 0 ? errno_outcome(errno) : n;
 }
 

@@ -2,8 +2,8 @@
    it has to receive and send is in layer_wire.c, below. */
 #include "tls/layer.h"
 
-#include "base/clock.h"
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "py/call.h"
 
 /* -- stages ---------------------------------------------------------------------------------------- */
@@ -124,7 +124,7 @@ fl_tls_begin(TransportObject *transport)
         return;
     }
     fl_transport_log(transport, "debug", "%r starts SSL handshake");
-    layer->since = fl_clock_seconds(fl_clock_ns());
+    layer->since = fl_clock_seconds(fl_loop_now(self->loop));
     fl_transport_want(transport, FL_WANT_LAYER, true);
     if (layer_expect_handshake(self) < 0) {
         fl_tls_handshake_failed(self);
@@ -191,8 +191,8 @@ log_duration(StreamObject *self)
     if (!self->loop->debug) {
         return;
     }
-    PyObject *ms =
-        PyFloat_FromDouble((fl_clock_seconds(fl_clock_ns()) - fl_tls_layer(self)->since) * 1e3);
+    PyObject *ms = PyFloat_FromDouble(
+        (fl_clock_seconds(fl_loop_now(self->loop)) - fl_tls_layer(self)->since) * 1e3);
     PyObject *done = ms == NULL ? NULL
                                 : PyObject_CallMethod(self->loop->state->logger, "debug", "sOO",
                                                       "%r: SSL handshake took %.1f ms", self, ms);
@@ -328,7 +328,7 @@ layer_tell_eof(StreamObject *self)
         return;
     }
     layer->told_eof = true;
-    int keep_open = fl_stream_call_eof_received(self);
+    int keep_open = fl_sink_call_eof_received(self);
     if (keep_open < 0) {
         fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
     }

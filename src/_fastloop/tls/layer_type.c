@@ -2,6 +2,7 @@
 #include "tls/layer.h"
 
 #include "loop/exit.h"
+#include "net/transport_info.h"
 #include "py/args.h"
 #include "py/types.h"
 
@@ -54,7 +55,7 @@ const fl_stream_ops fl_tls_stream_ops = {
             .flush_last = fl_tls_flush_last,
             .discard = fl_wire_discard,
             .flush_cork = fl_stream_flush_cork,
-            .adopt = fl_stream_adopt,
+            .adopt = fl_sink_adopt,
             .begin = fl_tls_begin,
             .shutdown = fl_tls_begin_shutdown,
             .resumed = fl_wire_resume,
