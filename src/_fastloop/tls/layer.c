@@ -76,7 +76,7 @@ layer_timed_out(PyObject *stream, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_transport_force_close((TransportObject *)self, exc);
+    int rc = fl_transport_force_close(&self->transport, exc);
     Py_DECREF(exc);
     return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -111,7 +111,7 @@ layer_expect_handshake(StreamObject *self)
     if (timeout == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm((TransportObject *)self);
+    return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm(&self->transport);
 }
 
 void
@@ -140,7 +140,7 @@ layer_complete_waiter(StreamObject *self, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     PyObject **waiter = layer->waiter != NULL ? &layer->waiter : &self->waiter;
-    fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
+    fl_transport_complete_waiter(&self->transport, waiter, exc);
 }
 
 /* The raised exception ends the handshake.  What the engine has to send then tells the peer why, if OpenSSL has failed; if
@@ -158,7 +158,7 @@ layer_refuse(StreamObject *self, const char *message)
         fl_tls_failed(self, message);
     }
     else {
-        fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal(&self->transport, message);
     }
 }
 
@@ -199,7 +199,7 @@ log_duration(StreamObject *self)
     Py_XDECREF(ms);
     Py_XDECREF(done);
     if (done == NULL) {
-        fl_transport_report((TransportObject *)self, "Exception in logging");
+        fl_transport_report(&self->transport, "Exception in logging");
     }
 }
 
@@ -220,7 +220,7 @@ layer_note_peercert(StreamObject *self)
 static void
 layer_tell_made(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->made) {
         return;
     }
@@ -238,7 +238,7 @@ layer_tell_made(StreamObject *self)
 static void
 layer_open(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->phase >= FL_LOSING) { /* connection_made() has aborted it */
         return;
     }
@@ -261,7 +261,7 @@ layer_established(StreamObject *self)
     }
     layer_enter_stage(layer, FL_TLS_OPEN);
     layer->pending = true;
-    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+    fl_transport_want(&self->transport, FL_WANT_LAYER, false);
     fl_wire_read_ahead(self);
     layer_tell_made(self);
     layer_complete_waiter(self, NULL);
@@ -305,7 +305,7 @@ fl_tls_failed(StreamObject *self, const char *message)
         PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
     }
     PyErr_SetRaisedException(exc);
-    fl_transport_fatal((TransportObject *)self, message);
+    fl_transport_fatal(&self->transport, message);
 }
 
 static void
@@ -316,7 +316,7 @@ log_vain_answer(StreamObject *self)
                                          "when using ssl");
     Py_XDECREF(done);
     if (done == NULL) {
-        fl_transport_report((TransportObject *)self, "Exception in logging");
+        fl_transport_report(&self->transport, "Exception in logging");
     }
 }
 
@@ -330,7 +330,7 @@ layer_tell_eof(StreamObject *self)
     layer->told_eof = true;
     int keep_open = fl_sink_call_eof_received(self);
     if (keep_open < 0) {
-        fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
+        fl_transport_fatal(&self->transport, "Error calling eof_received()");
     }
     else if (keep_open > 0) {
         log_vain_answer(self);
@@ -341,7 +341,7 @@ layer_tell_eof(StreamObject *self)
 static void
 layer_close(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->phase >= FL_LOSING) {
         return;
     }
@@ -368,7 +368,7 @@ fl_tls_end_shutdown(StreamObject *self)
 {
     layer_enter_stage(fl_tls_layer(self), FL_TLS_CLOSED);
     /* and end of file, which stays, makes the descriptor readable for ever */
-    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+    fl_transport_want(&self->transport, FL_WANT_LAYER, false);
 }
 
 /* The raised exception keeps the connection from its shutdown: end it all the same.  Returns -1. */
@@ -426,7 +426,7 @@ fl_tls_close_without_reply(StreamObject *self)
     TLSLayerObject *layer = fl_tls_layer(self);
     layer->no_reply = true;
     if (self->phase < FL_CLOSING) {
-        return fl_transport_close((TransportObject *)self);
+        return fl_transport_close(&self->transport);
     }
     bool waiting = layer->stage == FL_TLS_CLOSING && (layer->shutdown & FL_TLS_SENT_SHUTDOWN);
     if (!waiting || self->phase >= FL_LOSING) {
@@ -440,7 +440,7 @@ fl_tls_close_without_reply(StreamObject *self)
 void
 fl_tls_drained(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_CLOSED) {
         return;
     }

@@ -118,46 +118,40 @@ fl_tls_flush_last(TransportObject *transport)
 
 /* -- receiving ------------------------------------------------------------------------------------- */
 
+/* Make the bytes object of the room this much longer.  0, or -1 with MemoryError. */
+static int
+room_enlarge(fl_room *room, size_t size)
+{
+    if (_PyBytes_Resize(&room->bytes, (Py_ssize_t)size) < 0) {
+        return -1;
+    }
+    room->memory = PyBytes_AS_STRING(room->bytes);
+    room->size = size;
+    return 0;
+}
+
 /* There is as much plaintext as there was room for: read on while there is more. */
 static Py_ssize_t
-layer_read_on(StreamObject *self, PyObject **bytes)
+layer_read_on(StreamObject *self, fl_room *room)
 {
-    size_t size = (size_t)PyBytes_GET_SIZE(*bytes);
-    Py_ssize_t n = (Py_ssize_t)size;
-    while ((size_t)n == size && size < PLAIN_MAX) {
-        size = 2 * size + FL_TLS_RECORD_MAX < PLAIN_MAX ? 2 * size + FL_TLS_RECORD_MAX : PLAIN_MAX;
-        if (_PyBytes_Resize(bytes, (Py_ssize_t)size) < 0) {
+    Py_ssize_t n = (Py_ssize_t)room->size;
+    while (n == (Py_ssize_t)room->size && n < PLAIN_MAX) {
+        size_t size = 2 * room->size + FL_TLS_RECORD_MAX;
+        if (room_enlarge(room, size < PLAIN_MAX ? size : PLAIN_MAX) < 0) {
             return FL_TLS_FAILED;
         }
-        n = fl_wire_decrypt_more(self, PyBytes_AS_STRING(*bytes), size, (size_t)n);
+        n = fl_wire_decrypt_more(self, room->memory, room->size, (size_t)n);
     }
     return n;
 }
 
-/* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
-   received, unless the beginning of a record came before. */
-static PyObject *
-layer_read_bytes(StreamObject *self, size_t arrived, Py_ssize_t *n)
+/* Decrypt into the room, where the plaintext stays.  As fl_tls_receive(). */
+static Py_ssize_t
+layer_fill(StreamObject *self, size_t arrived, fl_room *room)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    size_t size = layer->received < PLAIN_MIN ? PLAIN_MIN : layer->received;
-    size = size < PLAIN_MAX ? size : PLAIN_MAX;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes == NULL) {
-        *n = FL_TLS_FAILED;
-        return NULL;
-    }
-    *n = fl_wire_decrypt(self, arrived, PyBytes_AS_STRING(bytes), size);
-    if (*n == (Py_ssize_t)size) {
-        *n = layer_read_on(self, &bytes);
-    }
-    if (*n <= 0) {
-        Py_CLEAR(bytes);
-    }
-    else if (_PyBytes_Resize(&bytes, *n) < 0) {
-        *n = FL_TLS_FAILED;
-    }
-    return bytes;
+    Py_ssize_t n = fl_wire_decrypt(self, arrived, room->memory, room->size);
+    bool more = n == (Py_ssize_t)room->size && room->bytes != NULL;
+    return more ? layer_read_on(self, room) : n;
 }
 
 /* There is no data, for the reason n. */
@@ -181,37 +175,24 @@ layer_is_late(StreamObject *self)
     return self->phase >= FL_CLOSING || fl_tls_layer(self)->told_eof;
 }
 
+/* Decrypt into a room of the sink, and deliver what there is. */
 static void
-layer_deliver(StreamObject *self, size_t arrived)
+layer_deliver(StreamObject *self, const fl_sink_ops *sink, size_t arrived, fl_room *room)
 {
-    Py_ssize_t n;
-    PyObject *data = layer_read_bytes(self, arrived, &n);
-    if (data == NULL) {
-        layer_no_data(self, n);
-        return;
+    Py_ssize_t n = layer_fill(self, arrived, room);
+    if (n <= 0 || sink->asks) { /* to give memory back to a protocol may run anything */
+        fl_room_release(room);
     }
-    fl_wire_cork(self);
-    if (!layer_is_late(self)) {
-        PyObject *result =
-            fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
-        fl_stream_called(self, result, io_failed);
-    }
-    Py_DECREF(data);
-}
-
-/* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
-static void
-layer_deliver_into(StreamObject *self, size_t arrived, Py_buffer *view)
-{
-    Py_ssize_t n = fl_wire_decrypt(self, arrived, view->buf, (size_t)view->len);
-    PyBuffer_Release(view);
     if (n <= 0) {
         layer_no_data(self, n);
         return;
     }
     fl_wire_cork(self);
-    if (!layer_is_late(self)) {
-        fl_stream_called(self, fl_sink_call_buffer_updated(self, n), io_failed);
+    if (layer_is_late(self)) {
+        Py_CLEAR(room->bytes);
+    }
+    else if (sink->deliver(self, room, (size_t)n) < 0) {
+        fl_transport_fatal(&self->transport, io_failed);
     }
 }
 
@@ -226,54 +207,68 @@ layer_supply(StreamObject *self, size_t *arrived)
 static void
 layer_read_failed(StreamObject *self)
 {
-    fl_transport_fatal((TransportObject *)self,
-                       fl_transport_ops_of((TransportObject *)self)->read_error);
+    fl_transport_fatal(&self->transport, fl_transport_ops_of(&self->transport)->read_error);
+}
+
+/* Plaintext is shorter than what it was encrypted to, unless the beginning of a record came before. */
+static size_t
+layer_plain_size(StreamObject *self)
+{
+    size_t size = fl_tls_layer(self)->received;
+    return size < PLAIN_MIN ? PLAIN_MIN : size < PLAIN_MAX ? size : PLAIN_MAX;
 }
 
 static void
 layer_read_data(StreamObject *self)
 {
+    const fl_sink_ops *sink = self->sink;
+    fl_room room;
     size_t arrived;
     int news = layer_supply(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
+    else if (news > 0 && sink->reserve(self, layer_plain_size(self), &room) < 0) {
+        layer_no_data(self, FL_TLS_FAILED);
+    }
     else if (news > 0) {
-        layer_deliver(self, arrived);
+        layer_deliver(self, sink, arrived, &room);
     }
 }
 
-/* The memory comes first, so that nothing else runs while what was received is in the loop's scratch memory. */
+/* The sink that asks for memory comes first, so that nothing else runs while what was received is in the loop's scratch
+   memory. */
 static void
-layer_read_into_buffer(StreamObject *self)
+layer_read_asking(StreamObject *self)
 {
-    Py_buffer view;
+    const fl_sink_ops *sink = self->sink;
+    fl_room room;
     size_t arrived;
     PyObject *protocol = Py_NewRef(self->protocol);
-    int rc = fl_sink_get_buffer(self, &view);
+    int rc = sink->reserve(self, 0, &room);
     bool same =
-        self->protocol == protocol; /* get_buffer() may set another, or close the transport */
+        self->protocol == protocol; /* who was asked may set another, or close the transport */
     Py_DECREF(protocol);
     if (rc < 0) {
-        fl_transport_fatal((TransportObject *)self, io_failed);
+        fl_transport_fatal(&self->transport, io_failed);
         return;
     }
     int news = same && fl_tls_may_deliver(self) ? layer_supply(self, &arrived) : 0;
     if (news > 0) {
-        layer_deliver_into(self, arrived, &view);
+        layer_deliver(self, sink, arrived, &room);
         return;
     }
     if (news < 0) {
         layer_read_failed(self);
     }
-    PyBuffer_Release(&view);
+    fl_room_release(&room);
 }
 
 /* Go on in the next turn, or in the next run, with what the engine has. */
 static void
 layer_read_later(StreamObject *self)
 {
-    if (fl_wire_resume((TransportObject *)self) < 0) {
+    if (fl_wire_resume(&self->transport) < 0) {
         layer_read_failed(self);
     }
 }
@@ -294,9 +289,9 @@ layer_read_paused(StreamObject *self)
         return;
     }
     bool wanted = !layer->peer_gone && (size_t)kept < layer->high_water;
-    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD, wanted);
+    fl_transport_want(&self->transport, FL_WANT_READ_AHEAD, wanted);
     if (!wanted) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
     }
     else if (fl_wire_receive_ahead(self) < 0) {
         layer_read_failed(self);
@@ -312,12 +307,12 @@ layer_read_open(StreamObject *self)
         return;
     }
     if (!fl_tls_may_deliver(self)) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
         return;
     }
     do {
-        if (self->sink == &fl_buffered_sink) {
-            layer_read_into_buffer(self);
+        if (self->sink->asks) {
+            layer_read_asking(self);
         }
         else {
             layer_read_data(self);
@@ -379,7 +374,7 @@ layer_read_ready(StreamObject *self)
         layer_read_closing(self);
         break;
     default:
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
     }
 }
 
@@ -388,7 +383,7 @@ fl_tls_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
     if (self->phase >= FL_LOSING) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
         return;
     }
     if (ready & FL_READ) {

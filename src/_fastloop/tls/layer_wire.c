@@ -28,7 +28,7 @@ fl_wire_receive(StreamObject *self, size_t *arrived)
     *arrived = layer->received = (size_t)n;
     if (n == 0) {
         layer->peer_gone = true;
-        fl_transport_log((TransportObject *)self, "debug", "%r received EOF");
+        fl_transport_log(&self->transport, "debug", "%r received EOF");
     }
     return 1;
 }
@@ -85,7 +85,7 @@ void
 fl_wire_read_ahead(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD,
+    fl_transport_want(&self->transport, FL_WANT_READ_AHEAD,
                       layer->stage == FL_TLS_OPEN && !layer->peer_gone);
 }
 
