@@ -221,7 +221,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
         """
         for transport in self._clients():
             if isinstance(transport, _fastloop.SSLTransport):
-                transport._close_unanswered()
+                transport._close_without_reply()
             else:
                 transport.close()
 

@@ -97,6 +97,7 @@ static int
 BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->spare);
     Py_VISIT(self->exit);
     Py_VISIT(self->published);
     Py_VISIT(self->task_factory);
@@ -113,6 +114,7 @@ BaseLoop_clear(LoopObject *self)
     if (self->state != NULL) {
         fl_queues_shut(self);
     }
+    Py_CLEAR(self->spare);
     Py_CLEAR(self->exit);
     Py_CLEAR(self->published);
     Py_CLEAR(self->task_factory);

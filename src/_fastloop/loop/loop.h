@@ -61,6 +61,7 @@ struct fl_loop {
 
     fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
     char *scratch;  /* FL_SCRATCH bytes for one system call's data, or NULL: not needed yet */
+    PyObject *spare; /* owned: memory that connections leave to each other, in their own words; or NULL */
 
     /* Status. */
     unsigned long thread_id; /* of the running thread; 0: not running */

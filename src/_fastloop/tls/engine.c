@@ -5,7 +5,7 @@
 
 /* 0, or -1 with RuntimeError if a call is under way or the engine has ended. */
 static int
-engine_enter(TLSEngineObject *self)
+engine_begin_call(TLSEngineObject *self)
 {
     if (self->busy || self->ops == NULL) {
         PyErr_SetString(PyExc_RuntimeError, self->busy ? "the TLS engine is in a call already"
@@ -18,9 +18,9 @@ engine_enter(TLSEngineObject *self)
 
 /* The same for what makes sense only once the handshake is done. */
 static int
-engine_enter_connected(TLSEngineObject *self)
+engine_begin_connected(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     if (!self->connected) {
@@ -32,7 +32,7 @@ engine_enter_connected(TLSEngineObject *self)
 }
 
 static int
-engine_leave(TLSEngineObject *self, int result)
+engine_end_call(TLSEngineObject *self, int result)
 {
     self->busy = false;
     return result;
@@ -43,38 +43,35 @@ engine_leave(TLSEngineObject *self, int result)
 int
 fl_tls_feed(TLSEngineObject *self, const char *data, size_t len)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
-    return engine_leave(self, self->ops->feed(self, data, len, self->connected));
-}
-
-int
-fl_tls_unlend(TLSEngineObject *self)
-{
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->unlend(self));
+    return engine_end_call(self, self->ops->feed(self, data, len));
 }
 
 int
 fl_tls_feed_eof(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     self->ended = true;
-    return engine_leave(self, self->ops->feed_eof(self));
+    return engine_end_call(self, self->ops->feed_eof(self));
 }
 
 int
 fl_tls_put_first(TLSEngineObject *self, const char *data, size_t len)
 {
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->put_first(self, data, len));
+    return engine_begin_call(self) < 0
+               ? -1
+               : engine_end_call(self, self->ops->put_first(self, data, len));
 }
 
 int
 fl_tls_output(TLSEngineObject *self, const char **data, size_t *len)
 {
-    return engine_enter(self) < 0 ? -1 : engine_leave(self, self->ops->output(self, data, len));
+    return engine_begin_call(self) < 0 ? -1
+                                       : engine_end_call(self, self->ops->output(self, data, len));
 }
 
 void
@@ -88,7 +85,7 @@ fl_tls_output_taken(TLSEngineObject *self, size_t n)
 Py_ssize_t
 fl_tls_pending(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     Py_ssize_t n = self->ops->pending(self);
@@ -102,11 +99,8 @@ fl_tls_pending(TLSEngineObject *self)
 static int
 engine_negotiate(TLSEngineObject *self, PyObject *method)
 {
-    if (self->ops->unlend(self) < 0) { /* callbacks of the user's may run */
-        return -1;
-    }
     PyObject *result = PyObject_CallMethodNoArgs(self->sslobject, method);
-    self->ops->unlend(self); /* nothing was lent since, but memory may have become free */
+    self->ops->keep_rest(self); /* which copies nothing, but memory may have become free */
     if (result != NULL) {
         Py_DECREF(result);
         return 1;
@@ -120,12 +114,12 @@ engine_negotiate(TLSEngineObject *self, PyObject *method)
 int
 fl_tls_handshake(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
     int rc = engine_negotiate(self, self->state->str_do_handshake);
     self->connected = self->connected || rc == 1;
-    return engine_leave(self, rc);
+    return engine_end_call(self, rc);
 }
 
 int
@@ -140,10 +134,10 @@ fl_tls_in_handshake(TLSEngineObject *self)
 int
 fl_tls_shutdown(TLSEngineObject *self)
 {
-    if (engine_enter(self) < 0) {
+    if (engine_begin_call(self) < 0) {
         return -1;
     }
-    return engine_leave(self, engine_negotiate(self, self->state->str_unwrap));
+    return engine_end_call(self, engine_negotiate(self, self->state->str_unwrap));
 }
 
 /* -- data ------------------------------------------------------------------------------------------ */
@@ -174,20 +168,51 @@ engine_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
     return (Py_ssize_t)total;
 }
 
+/* The caller's bytes are his again, or it was a failure.  The raised exception stays. */
+static Py_ssize_t
+engine_keep_rest(TLSEngineObject *self, Py_ssize_t n)
+{
+    PyObject *raised = n == FL_TLS_FAILED ? PyErr_GetRaisedException() : NULL;
+    if (self->ops->keep_rest(self) < 0) {
+        Py_XDECREF(raised);
+        return FL_TLS_FAILED;
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+    }
+    return n;
+}
+
+static Py_ssize_t
+engine_decrypt(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
+{
+    if (self->failure != NULL) {
+        PyErr_SetRaisedException(self->failure);
+        self->failure = NULL;
+        return engine_keep_rest(self, FL_TLS_FAILED);
+    }
+    return engine_keep_rest(self, engine_read(self, buffer, size, filled));
+}
+
 Py_ssize_t
 fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 {
-    if (engine_enter_connected(self) < 0) {
+    if (engine_begin_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
-    Py_ssize_t n = FL_TLS_FAILED;
-    if (self->failure == NULL) {
-        n = engine_read(self, buffer, size, filled);
+    Py_ssize_t n = engine_decrypt(self, buffer, size, filled);
+    self->busy = false;
+    return n;
+}
+
+Py_ssize_t
+fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer, size_t size)
+{
+    if (engine_begin_connected(self) < 0) {
+        return FL_TLS_FAILED;
     }
-    else {
-        PyErr_SetRaisedException(self->failure);
-        self->failure = NULL;
-    }
+    bool lent = self->ops->lend(self, data, len) == 0;
+    Py_ssize_t n = lent ? engine_decrypt(self, buffer, size, 0) : FL_TLS_FAILED;
     self->busy = false;
     return n;
 }
@@ -195,7 +220,7 @@ fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled)
 Py_ssize_t
 fl_tls_write(TLSEngineObject *self, const char *data, size_t len)
 {
-    if (engine_enter_connected(self) < 0) {
+    if (engine_begin_connected(self) < 0) {
         return FL_TLS_FAILED;
     }
     Py_ssize_t n = self->ops->write(self, data, len);
@@ -227,17 +252,17 @@ engine_wrap(TLSEngineObject *self, PyObject *sslcontext, bool server_side,
     return sslobject;
 }
 
-/* Choose between direct.c and python.c.  0, or -1 with RuntimeError when there is no choice. */
+/* Choose between openssl.c and sslobject.c.  0, or -1 with RuntimeError when there is no choice. */
 static int
 engine_choose(TLSEngineObject *self, fl_tls_way way)
 {
-    self->ops = &fl_tls_python_ops;
-    if (way != FL_TLS_PYTHON && fl_tls_direct_begin(self)) {
-        self->ops = &fl_tls_direct_ops;
+    self->ops = &fl_tls_sslobject_ops;
+    if (way != FL_TLS_SSLOBJECT && fl_tls_openssl_begin(self)) {
+        self->ops = &fl_tls_openssl_ops;
         Py_CLEAR(self->incoming); /* what matters of them is in the SSL */
         Py_CLEAR(self->outgoing);
     }
-    else if (way == FL_TLS_DIRECT) {
+    else if (way == FL_TLS_OPENSSL) {
         const char *refusal = self->library->refusal;
         PyErr_Format(PyExc_RuntimeError, "OpenSSL is not called directly: %s",
                      refusal != NULL ? refusal : "not for this SSLContext");

@@ -1,7 +1,7 @@
 /* TLS with no I/O: bytes from the peer go in, plaintext comes out, and the other way round.  An engine owns an
    ssl.SSLObject, whose Python methods do handshake and shutdown, so that exceptions, SNI, ALPN, keylog and sessions
    are Python's own.  In between, data is decrypted and encrypted by SSL_read() and SSL_write() of the OpenSSL that
-   _ssl has loaded (direct.c), or by the SSLObject's methods where that is in doubt (python.c).
+   _ssl has loaded (openssl.c), or by the SSLObject's methods where that is in doubt (sslobject.c).
 
    All functions need the interpreter lock and belong to one thread, the loop's.  The caller owns a reference to the
    engine during each call.  A call while another one on the same engine is under way, as from an SNI callback,
@@ -20,16 +20,24 @@ typedef struct fl_tls TLSEngineObject;
 /* Results below 1 of functions that return a number of bytes. */
 enum {
     FL_TLS_WANTS_INPUT =
-        0,              /* nothing can be done before the next fl_tls_feed() or fl_tls_feed_eof() */
-    FL_TLS_FAILED = -1, /* with an exception */
-    FL_TLS_CLOSED = -2, /* the peer has sent its close_notify: no more data comes from it */
+        0, /* nothing can be done before more comes from the peer, or its end of file */
+    FL_TLS_FAILED = -1,       /* with an exception */
+    FL_TLS_CLOSE_NOTIFY = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
 
-/* How data passes: where direct.c and python.c differ. */
+/* OpenSSL's memory for the output of whichever engine of a loop writes next. */
 typedef struct {
-    int (*feed)(TLSEngineObject *self, const char *data, size_t len, bool lend); /* 0 or -1 */
-    int (*unlend)(TLSEngineObject *self);                                        /* 0 or -1 */
-    int (*feed_eof)(TLSEngineObject *self);                                      /* 0 or -1 */
+    TLSLibraryObject *library; /* owned: by which it is given back */
+    char *data;                /* or NULL: somebody uses it, or nobody has left any */
+    size_t size;
+} fl_tls_spare;
+
+/* How data passes: where openssl.c and sslobject.c differ. */
+typedef struct {
+    int (*feed)(TLSEngineObject *self, const char *data, size_t len); /* 0 or -1 */
+    int (*lend)(TLSEngineObject *self, const char *data, size_t len); /* until keep_rest(): 0 or -1 */
+    int (*keep_rest)(TLSEngineObject *self);      /* copy what read() has left of them: 0 or -1 */
+    int (*feed_eof)(TLSEngineObject *self);       /* 0 or -1 */
     Py_ssize_t (*pending)(TLSEngineObject *self); /* bytes not read, 0: read() has to wait; or -1 */
     Py_ssize_t (*read)(TLSEngineObject *self, char *buffer, size_t size); /* once: at most a record */
     Py_ssize_t (*write)(TLSEngineObject *self, const char *data, size_t len);
@@ -39,8 +47,8 @@ typedef struct {
     void (*detach)(TLSEngineObject *self); /* the engine ends, its SSLObject perhaps not */
 } fl_tls_ops;
 
-extern const fl_tls_ops fl_tls_direct_ops;
-extern const fl_tls_ops fl_tls_python_ops;
+extern const fl_tls_ops fl_tls_openssl_ops;
+extern const fl_tls_ops fl_tls_sslobject_ops;
 
 struct fl_tls {
     PyObject_HEAD
@@ -53,8 +61,8 @@ struct fl_tls {
     bool connected;      /* the handshake is done */
     bool ended; /* end of file, close_notify or failure: a read has more to tell, even without input */
 
-    /* direct.c.  The two memory BIOs of the SSL get memory of ours, and at the end their own again. */
-    PyObject *socket; /* owned: the _ssl._SSLSocket, which owns the SSL; NULL when python.c is at work */
+    /* openssl.c.  The two memory BIOs of the SSL get memory of ours, and at the end their own again. */
+    PyObject *socket; /* owned: the _ssl._SSLSocket, which owns the SSL; NULL when sslobject.c is at work */
     fl_ssl *ssl;
     fl_bio *in, *out;
     fl_buf_mem *first_in;  /* the own memory of `in` */
@@ -63,27 +71,29 @@ struct fl_tls {
     fl_buf_mem kept;       /* for `in`: copies of what was not consumed */
     fl_buf_mem sealed;     /* for `out` */
     size_t taken;          /* bytes at the beginning of `sealed`, or of `output`, that are sent */
+    PyObject *share;       /* owned: the capsule that holds `spare`, or NULL */
+    fl_tls_spare *spare;   /* NULL: unused memory is given back at once */
     bool lending;
 
-    /* python.c */
+    /* sslobject.c */
     PyObject *incoming, *outgoing; /* owned: the ssl.MemoryBIO of each direction */
     PyObject *output; /* owned: bytes out of `outgoing`, not all of them taken; or NULL */
 };
 
 /* Which way data passes. */
-typedef enum { FL_TLS_BEST, FL_TLS_DIRECT, FL_TLS_PYTHON } fl_tls_way;
+typedef enum { FL_TLS_BEST, FL_TLS_OPENSSL, FL_TLS_SSLOBJECT } fl_tls_way;
 
 /* A new engine, before its handshake.  The arguments are those of SSLContext.wrap_bio(); server_hostname and session may
-   be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_DIRECT it is a RuntimeError where it is not. */
+   be NULL.  FL_TLS_BEST goes directly where that is possible; with FL_TLS_OPENSSL it is a RuntimeError where it is not. */
 TLSEngineObject *fl_tls_new(fl_state *state, PyObject *sslcontext, bool server_side,
                             PyObject *server_hostname, PyObject *session, fl_tls_way way);
 
-/* Hand over bytes from the peer.  They are borrowed until fl_tls_unlend(): call that before anything else may run
-   that changes them, a call into Python above all, and also after a failure.  0 or -1. */
-int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);
+/* Leave memory that is not in use to other engines with the same slot, which belongs to a loop: an owned object, NULL at
+   first.  0, or -1 with MemoryError. */
+int fl_tls_share_spare(TLSEngineObject *self, PyObject **slot);
 
-/* Copy what is left of lent bytes, which is seldom anything.  0, or -1 with MemoryError. */
-int fl_tls_unlend(TLSEngineObject *self);
+/* Copy bytes from the peer, for the handshake or for a later fl_tls_read().  0 or -1. */
+int fl_tls_feed(TLSEngineObject *self, const char *data, size_t len);
 
 /* No more bytes come from the peer.  0 or -1. */
 int fl_tls_feed_eof(TLSEngineObject *self);
@@ -103,6 +113,11 @@ Py_ssize_t fl_tls_pending(TLSEngineObject *self);
    user's code runs but a context's _msg_callback and, when a peer renegotiates TLS 1.2 with a pre-shared key, the callback
    for that key. */
 Py_ssize_t fl_tls_read(TLSEngineObject *self, char *buffer, size_t size, size_t filled);
+
+/* The same, into an empty buffer, of `len` more bytes from the peer.  They are decrypted where they stand; what is left of
+   them, which is seldom anything, is copied, also after a failure. */
+Py_ssize_t fl_tls_receive(TLSEngineObject *self, const char *data, size_t len, char *buffer,
+                          size_t size);
 
 /* Encrypt `len` > 0 bytes.  Their number, -1, or FL_TLS_WANTS_INPUT (while the peer renegotiates, in TLS 1.2): then
    call again after more input, with the same bytes in front.  What user's code may run: as for fl_tls_read(). */
@@ -128,9 +143,9 @@ int fl_tls_setup_types(PyObject *module, fl_state *state);
 /* -- between the files of tls/ ---------------------------------------------------------------------- */
 
 /* Take over the SSL behind self->sslobject.  1, or 0 without an exception where that must not be done. */
-int fl_tls_direct_begin(TLSEngineObject *self);
+int fl_tls_openssl_begin(TLSEngineObject *self);
 
-/* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSED, and it is cleared, or
+/* What the exception of a method of `sslobject` means: FL_TLS_WANTS_INPUT or FL_TLS_CLOSE_NOTIFY, and it is cleared, or
    FL_TLS_FAILED. */
 int fl_tls_outcome(TLSEngineObject *self);
 

@@ -42,9 +42,6 @@ TLSEngine_feed(TLSEngineObject *self, PyObject *data)
         return NULL;
     }
     int rc = fl_tls_feed(self, view.buf, (size_t)view.len);
-    if (rc == 0) {
-        rc = fl_tls_unlend(self);
-    }
     PyBuffer_Release(&view);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -70,7 +67,7 @@ engine_bytes(PyObject *bytes, Py_ssize_t n)
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
-    _PyBytes_Resize(&bytes, n == FL_TLS_CLOSED ? 0 : n);
+    _PyBytes_Resize(&bytes, n == FL_TLS_CLOSE_NOTIFY ? 0 : n);
     return bytes;
 }
 
@@ -95,8 +92,7 @@ TLSEngine_read(TLSEngineObject *self, PyObject *arg)
 
 PyDoc_STRVAR(receive_doc,
              "receive($self, data, /)\n--\n\n"
-             "Lend bytes from the peer and decrypt what they bring, as a transport does.\n"
-             "Return like read().");
+             "Decrypt what bytes from the peer bring, as a transport does. Return like read().");
 
 static PyObject *
 TLSEngine_receive(TLSEngineObject *self, PyObject *data)
@@ -107,18 +103,10 @@ TLSEngine_receive(TLSEngineObject *self, PyObject *data)
     }
     /* plaintext is shorter than what it was encrypted to, but a record may have been under way */
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len + FL_TLS_RECORD_MAX);
-    Py_ssize_t n = FL_TLS_FAILED;
-    if (bytes != NULL && fl_tls_feed(self, view.buf, (size_t)view.len) == 0) {
-        n = fl_tls_read(self, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), 0);
-        PyObject *raised = PyErr_GetRaisedException();
-        if (fl_tls_unlend(self) < 0) {
-            n = FL_TLS_FAILED;
-            Py_CLEAR(raised);
-        }
-        else {
-            PyErr_SetRaisedException(raised);
-        }
-    }
+    Py_ssize_t n = bytes == NULL
+                       ? FL_TLS_FAILED
+                       : fl_tls_receive(self, view.buf, (size_t)view.len, PyBytes_AS_STRING(bytes),
+                                        (size_t)PyBytes_GET_SIZE(bytes));
     PyBuffer_Release(&view);
     return bytes == NULL ? NULL : engine_bytes(bytes, n);
 }
@@ -198,7 +186,7 @@ static PyMethodDef engine_methods[] = {
 static PyObject *
 TLSEngine_get_direct(TLSEngineObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->ops == &fl_tls_direct_ops);
+    return PyBool_FromLong(self->ops == &fl_tls_openssl_ops);
 }
 
 static PyObject *
@@ -229,7 +217,7 @@ engine_way(PyObject *direct)
         return FL_TLS_BEST;
     }
     int truth = PyObject_IsTrue(direct);
-    return truth < 0 ? -1 : truth ? FL_TLS_DIRECT : FL_TLS_PYTHON;
+    return truth < 0 ? -1 : truth ? FL_TLS_OPENSSL : FL_TLS_SSLOBJECT;
 }
 
 static PyObject *
@@ -264,6 +252,7 @@ TLSEngine_traverse(TLSEngineObject *self, visitproc visit, void *arg)
     Py_VISIT(self->sslobject);
     Py_VISIT(self->failure);
     Py_VISIT(self->socket);
+    Py_VISIT(self->share);
     Py_VISIT(self->incoming);
     Py_VISIT(self->outgoing);
     return 0;
@@ -280,6 +269,8 @@ TLSEngine_clear(TLSEngineObject *self)
     Py_CLEAR(self->sslobject);
     Py_CLEAR(self->failure);
     Py_CLEAR(self->socket);
+    self->spare = NULL;
+    Py_CLEAR(self->share);
     Py_CLEAR(self->incoming);
     Py_CLEAR(self->outgoing);
     Py_CLEAR(self->output);

@@ -1,9 +1,33 @@
-/* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take. */
+/* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take.  What
+   it has to receive and send is in layer_wire.c, below. */
 #include "tls/layer.h"
 
 #include "loop/exit.h"
 #include "loop/watch.h"
 #include "py/call.h"
+
+/* -- stages ---------------------------------------------------------------------------------------- */
+
+/* Debug builds: whether the layer may go from its stage to this one. */
+static inline bool
+stage_may_follow(const TLSLayerObject *layer, fl_tls_stage stage)
+{
+    static const uint8_t followers[] = {
+        [FL_TLS_HANDSHAKE] = 1 << FL_TLS_OPEN,
+        [FL_TLS_OPEN] = 1 << FL_TLS_CLOSING | 1 << FL_TLS_CLOSED,
+        [FL_TLS_CLOSING] = 1 << FL_TLS_CLOSED,
+        [FL_TLS_CLOSED] = 1 << FL_TLS_CLOSED, /* user's code in the engine was quicker */
+    };
+    bool said = layer->peer_gone || (layer->shutdown & FL_TLS_SENT_SHUTDOWN);
+    return (followers[layer->stage] & 1 << stage) && (said || stage != FL_TLS_CLOSED);
+}
+
+static void
+layer_enter_stage(TLSLayerObject *layer, fl_tls_stage stage)
+{
+    assert(stage_may_follow(layer, stage));
+    layer->stage = (uint8_t)stage;
+}
 
 /* -- how long it may take -------------------------------------------------------------------------- */
 
@@ -52,7 +76,7 @@ layer_timed_out(PyObject *stream, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_transport_force_close((TransportObject *)self, exc);
+    int rc = fl_transport_force_close(&self->transport, exc);
     Py_DECREF(exc);
     return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -87,7 +111,7 @@ layer_expect_handshake(StreamObject *self)
     if (timeout == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm((TransportObject *)self);
+    return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm(&self->transport);
 }
 
 void
@@ -116,7 +140,7 @@ layer_complete_waiter(StreamObject *self, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     PyObject **waiter = layer->waiter != NULL ? &layer->waiter : &self->waiter;
-    fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
+    fl_transport_complete_waiter(&self->transport, waiter, exc);
 }
 
 /* The raised exception ends the handshake.  What the engine has to send then tells the peer why, if OpenSSL has failed; if
@@ -134,7 +158,7 @@ layer_refuse(StreamObject *self, const char *message)
         fl_tls_failed(self, message);
     }
     else {
-        fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal(&self->transport, message);
     }
 }
 
@@ -175,7 +199,7 @@ log_duration(StreamObject *self)
     Py_XDECREF(ms);
     Py_XDECREF(done);
     if (done == NULL) {
-        fl_transport_report((TransportObject *)self, "Exception in logging");
+        fl_transport_report(&self->transport, "Exception in logging");
     }
 }
 
@@ -196,7 +220,7 @@ layer_note_peercert(StreamObject *self)
 static void
 layer_tell_made(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->made) {
         return;
     }
@@ -214,12 +238,12 @@ layer_tell_made(StreamObject *self)
 static void
 layer_open(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->phase >= FL_LOSING) { /* connection_made() has aborted it */
         return;
     }
-    fl_tls_cork(self);
-    if (fl_transport_rearm(transport) < 0 || fl_tls_resumed(transport) < 0) {
+    fl_wire_cork(self);
+    if (fl_transport_rearm(transport) < 0 || fl_wire_resume(transport) < 0) {
         fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
     }
 }
@@ -235,10 +259,10 @@ layer_established(StreamObject *self)
         FL_LOSING) { /* user's code in between has aborted it: whoever waits hears of that */
         return;
     }
-    layer->stage = FL_TLS_OPEN;
+    layer_enter_stage(layer, FL_TLS_OPEN);
     layer->pending = true;
-    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
-    fl_tls_read_ahead(self);
+    fl_transport_want(&self->transport, FL_WANT_LAYER, false);
+    fl_wire_read_ahead(self);
     layer_tell_made(self);
     layer_complete_waiter(self, NULL);
     layer_open(self);
@@ -265,7 +289,7 @@ fl_tls_negotiate(StreamObject *self)
         fl_tls_handshake_failed(self);
         return;
     }
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (rc > 0) {
         layer_established(self);
     }
@@ -277,11 +301,11 @@ void
 fl_tls_failed(StreamObject *self, const char *message)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (self->phase < FL_LOSING && fl_tls_send_output(self) < 0) {
+    if (self->phase < FL_LOSING && fl_wire_send(self) < 0) {
         PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
     }
     PyErr_SetRaisedException(exc);
-    fl_transport_fatal((TransportObject *)self, message);
+    fl_transport_fatal(&self->transport, message);
 }
 
 static void
@@ -292,7 +316,7 @@ log_vain_answer(StreamObject *self)
                                          "when using ssl");
     Py_XDECREF(done);
     if (done == NULL) {
-        fl_transport_report((TransportObject *)self, "Exception in logging");
+        fl_transport_report(&self->transport, "Exception in logging");
     }
 }
 
@@ -306,7 +330,7 @@ layer_tell_eof(StreamObject *self)
     layer->told_eof = true;
     int keep_open = fl_sink_call_eof_received(self);
     if (keep_open < 0) {
-        fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
+        fl_transport_fatal(&self->transport, "Error calling eof_received()");
     }
     else if (keep_open > 0) {
         log_vain_answer(self);
@@ -317,7 +341,7 @@ layer_tell_eof(StreamObject *self)
 static void
 layer_close(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (self->phase >= FL_LOSING) {
         return;
     }
@@ -342,9 +366,9 @@ fl_tls_data_ended(StreamObject *self)
 void
 fl_tls_end_shutdown(StreamObject *self)
 {
-    fl_tls_layer(self)->stage = FL_TLS_LEFT;
+    layer_enter_stage(fl_tls_layer(self), FL_TLS_CLOSED);
     /* and end of file, which stays, makes the descriptor readable for ever */
-    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+    fl_transport_want(&self->transport, FL_WANT_LAYER, false);
 }
 
 /* The raised exception keeps the connection from its shutdown: end it all the same.  Returns -1. */
@@ -368,9 +392,9 @@ fl_tls_begin_shutdown(TransportObject *transport)
         return fl_transport_force_close(transport, NULL);
     }
     if (layer->stage == FL_TLS_OPEN) {
-        layer->stage = FL_TLS_LEAVING;
+        layer_enter_stage(layer, FL_TLS_CLOSING);
     }
-    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_LEAVING);
+    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_CLOSING);
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
         return layer_cut_off(transport);
     }
@@ -379,14 +403,33 @@ fl_tls_begin_shutdown(TransportObject *transport)
 }
 
 int
-fl_tls_close_unanswered(StreamObject *self)
+fl_tls_exchange_close_notify(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    layer->unanswered = true;
-    if (self->phase < FL_CLOSING) {
-        return fl_transport_close((TransportObject *)self);
+    if (layer->pending && fl_wire_drop_data(self, 0) == FL_TLS_FAILED) {
+        return -1;
     }
-    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->phase >= FL_LOSING) {
+    layer->shutdown |= FL_TLS_SENT_SHUTDOWN;
+    int rc = fl_tls_shutdown(layer->engine);
+    if (rc == 1) {
+        layer->shutdown |= FL_TLS_RECEIVED_SHUTDOWN;
+    }
+    if (rc == 1 || (rc == 0 && layer->no_reply)) {
+        fl_tls_end_shutdown(self);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+int
+fl_tls_close_without_reply(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    layer->no_reply = true;
+    if (self->phase < FL_CLOSING) {
+        return fl_transport_close(&self->transport);
+    }
+    bool waiting = layer->stage == FL_TLS_CLOSING && (layer->shutdown & FL_TLS_SENT_SHUTDOWN);
+    if (!waiting || self->phase >= FL_LOSING) {
         return 0;
     }
     fl_tls_end_shutdown(self);
@@ -397,8 +440,8 @@ fl_tls_close_unanswered(StreamObject *self)
 void
 fl_tls_drained(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
-    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
+    TransportObject *transport = &self->transport;
+    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_CLOSED) {
         return;
     }
     layer_tell_eof(self);

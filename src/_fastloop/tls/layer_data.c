@@ -1,15 +1,11 @@
-/* The straight line of data over TLS: from the kernel through the engine to the protocol, and back. */
+/* The data of a TLS connection: plaintext from the protocol into the engine, and out of it to the protocol, when the
+   descriptor is ready. */
 #include "tls/layer.h"
 
 #include "loop/exit.h"
 #include "py/call.h"
 
 #include <string.h>
-
-/* The loop's scratch memory in two parts: what is received, and what is decrypted in vain. */
-#define WIRE_MAX (256 * 1024) /* bytes received at once at most */
-#define WASTE_OFFSET WIRE_MAX
-#define WASTE_MAX (64 * 1024)
 
 #define BATCH_MAX (128 * 1024) /* bytes encrypted before they are sent */
 #define JOIN_MAX (32 * 1024)   /* short pieces are copied into one, up to so many bytes */
@@ -18,80 +14,9 @@
 #define PLAIN_MAX (120 * 1024) /* … and most: below malloc's mmap threshold */
 #define PIECES_MAX 64
 
-_Static_assert(WASTE_OFFSET + WASTE_MAX <= FL_SCRATCH, "the loop's scratch memory is too small");
-
 static const char io_failed[] = "Fatal error on SSL protocol";
 
-/* -- plaintext out of the engine --------------------------------------------------------------------- */
-
-/* Nothing is lent to the engine any more.  The raised exception stays.  0, or -1 with an exception. */
-static int
-layer_unlend(TLSLayerObject *layer)
-{
-    PyObject *raised = PyErr_GetRaisedException();
-    if (fl_tls_unlend(layer->engine) < 0) {
-        Py_XDECREF(raised);
-        return -1;
-    }
-    PyErr_SetRaisedException(raised);
-    return 0;
-}
-
-/* fl_tls_read(), after which nothing is lent to the engine any more.  Notes whether there may be more. */
-static Py_ssize_t
-layer_read(TLSLayerObject *layer, char *buffer, size_t size, size_t filled)
-{
-    Py_ssize_t n = fl_tls_read(layer->engine, buffer, size, filled);
-    if (layer_unlend(layer) < 0) {
-        return FL_TLS_FAILED;
-    }
-    layer->pending = n > 0 && ((size_t)n == size || layer->engine->ended || layer->peer_gone);
-    return n;
-}
-
-/* After close() data is of no use to anybody, and a close_notify is behind it.  FL_TLS_…. */
-static Py_ssize_t
-layer_drop_data(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    char *scratch = fl_loop_scratch(self->loop);
-    Py_ssize_t n = scratch == NULL ? FL_TLS_FAILED : 1;
-    while (n > 0) {
-        n = layer_read(layer, scratch + WASTE_OFFSET, WASTE_MAX, 0);
-    }
-    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
-    return n;
-}
-
 /* -- sending --------------------------------------------------------------------------------------- */
-
-int
-fl_tls_send_output(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    const char *data;
-    size_t len;
-    for (;;) {
-        if (fl_tls_output(layer->engine, &data, &len) < 0) {
-            return -1;
-        }
-        layer->unsent = len;
-        if (len == 0) {
-            return 0;
-        }
-        struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
-        ssize_t n = fl_socket_send(self->io.fd, &piece, 1);
-        if (n < 0) {
-            return fl_try_later(n) ? 1 : fl_raise_errno((int)n);
-        }
-        fl_tls_output_taken(layer->engine, (size_t)n);
-        fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
-        layer->unsent -= (size_t)n;
-        if (layer->unsent > 0) {
-            return 1;
-        }
-    }
-}
 
 /* Short pieces in one, JOIN_MAX bytes of them at most. */
 static PyObject *
@@ -150,22 +75,6 @@ layer_encrypt(StreamObject *self)
     return n < 0 ? -1 : n > 0;
 }
 
-/* Make our close_notify, or deal with the peer's.  0 or -1. */
-static int
-layer_part(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->pending && layer_drop_data(self) == FL_TLS_FAILED) {
-        return -1;
-    }
-    layer->parted = true;
-    int rc = fl_tls_shutdown(layer->engine);
-    if (rc == 1 || (rc == 0 && layer->unanswered)) {
-        fl_tls_end_shutdown(self);
-    }
-    return rc < 0 ? -1 : 0;
-}
-
 /* Have the engine make output.  1 when it can make more, 0, or -1 with an exception. */
 static int
 layer_produce(StreamObject *self)
@@ -180,8 +89,8 @@ layer_produce(StreamObject *self)
             return rc;
         }
     }
-    bool parting = layer->stage == FL_TLS_LEAVING && (!layer->parted || layer->greeted);
-    return parting ? layer_part(self) : 0;
+    bool waiting = layer->shutdown == FL_TLS_SENT_SHUTDOWN; /* for the peer's close_notify */
+    return layer->stage == FL_TLS_CLOSING && !waiting ? fl_tls_exchange_close_notify(self) : 0;
 }
 
 int
@@ -194,16 +103,9 @@ fl_tls_transmit(StreamObject *self)
     int more, blocked;
     do {
         more = layer->unsent > 0 ? 1 : layer_produce(self);
-        blocked = more < 0 ? -1 : fl_tls_send_output(self);
+        blocked = more < 0 ? -1 : fl_wire_send(self);
     } while (blocked == 0 && more);
     return blocked;
-}
-
-size_t
-fl_tls_unsent(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    return self->outbox.size + fl_tls_layer(self)->unsent;
 }
 
 void
@@ -214,101 +116,54 @@ fl_tls_flush_last(TransportObject *transport)
     }
 }
 
-void
-fl_tls_discard(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    fl_stream_discard(transport);
-    fl_tls_layer(self)->unsent = 0;
-}
-
-void
-fl_tls_cork(StreamObject *self)
-{
-    if (!self->draining && self->phase < FL_LOSING) {
-        fl_io_cork(self->loop, &self->io);
-    }
-}
-
 /* -- receiving ------------------------------------------------------------------------------------- */
 
-/* Feed the engine with what the kernel has.  1 when there is news, 0, or -1 with an exception. */
+/* Make the bytes object of the room this much longer.  0, or -1 with MemoryError. */
 static int
-layer_receive(StreamObject *self)
+room_enlarge(fl_room *room, size_t size)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    char *scratch = fl_loop_scratch(self->loop);
-    if (scratch == NULL || layer->peer_gone) {
-        return scratch == NULL ? -1 : 1;
+    if (_PyBytes_Resize(&room->bytes, (Py_ssize_t)size) < 0) {
+        return -1;
     }
-    ssize_t n = fl_socket_receive(self->io.fd, scratch, WIRE_MAX);
-    if (n < 0) {
-        return fl_try_later(n) ? 0 : fl_raise_errno((int)n);
-    }
-    layer->received = (size_t)n;
-    if (n == 0) {
-        layer->peer_gone = true;
-        fl_transport_log((TransportObject *)self, "debug", "%r received EOF");
-        return 1;
-    }
-    return fl_tls_feed(layer->engine, scratch, (size_t)n) < 0 ? -1 : 1;
+    room->memory = PyBytes_AS_STRING(room->bytes);
+    room->size = size;
+    return 0;
 }
 
 /* There is as much plaintext as there was room for: read on while there is more. */
 static Py_ssize_t
-layer_read_on(TLSLayerObject *layer, PyObject **bytes)
+layer_read_on(StreamObject *self, fl_room *room)
 {
-    size_t size = (size_t)PyBytes_GET_SIZE(*bytes);
-    Py_ssize_t n = (Py_ssize_t)size;
-    while ((size_t)n == size && size < PLAIN_MAX) {
-        size = 2 * size + FL_TLS_RECORD_MAX < PLAIN_MAX ? 2 * size + FL_TLS_RECORD_MAX : PLAIN_MAX;
-        if (_PyBytes_Resize(bytes, (Py_ssize_t)size) < 0) {
+    Py_ssize_t n = (Py_ssize_t)room->size;
+    while (n == (Py_ssize_t)room->size && n < PLAIN_MAX) {
+        size_t size = 2 * room->size + FL_TLS_RECORD_MAX;
+        if (room_enlarge(room, size < PLAIN_MAX ? size : PLAIN_MAX) < 0) {
             return FL_TLS_FAILED;
         }
-        n = layer_read(layer, PyBytes_AS_STRING(*bytes), size, (size_t)n);
+        n = fl_wire_decrypt_more(self, room->memory, room->size, (size_t)n);
     }
     return n;
 }
 
-/* Some plaintext as bytes, or NULL with the reason in *n.  It is decrypted where it stays: it is shorter than what was
-   received, unless the beginning of a record came before. */
-static PyObject *
-layer_read_bytes(StreamObject *self, Py_ssize_t *n)
+/* Decrypt into the room, where the plaintext stays.  As fl_tls_receive(). */
+static Py_ssize_t
+layer_fill(StreamObject *self, size_t arrived, fl_room *room)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    size_t size = layer->received < PLAIN_MIN ? PLAIN_MIN : layer->received;
-    size = size < PLAIN_MAX ? size : PLAIN_MAX;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes == NULL) {
-        *n = FL_TLS_FAILED;
-        layer_unlend(layer);
-        return NULL;
-    }
-    *n = layer_read(layer, PyBytes_AS_STRING(bytes), size, 0);
-    if (*n == (Py_ssize_t)size) {
-        *n = layer_read_on(layer, &bytes);
-    }
-    if (*n <= 0) {
-        Py_CLEAR(bytes);
-    }
-    else if (_PyBytes_Resize(&bytes, *n) < 0) {
-        *n = FL_TLS_FAILED;
-    }
-    return bytes;
+    Py_ssize_t n = fl_wire_decrypt(self, arrived, room->memory, room->size);
+    bool more = n == (Py_ssize_t)room->size && room->bytes != NULL;
+    return more ? layer_read_on(self, room) : n;
 }
 
 /* There is no data, for the reason n. */
 static void
 layer_no_data(StreamObject *self, Py_ssize_t n)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    fl_tls_cork(self);
+    fl_wire_cork(self);
     if (n == FL_TLS_FAILED) {
         fl_tls_failed(self, io_failed);
         return;
     }
-    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
-    if (n == FL_TLS_CLOSED || layer->peer_gone) {
+    if (n == FL_TLS_CLOSE_NOTIFY || fl_tls_layer(self)->peer_gone) {
         fl_tls_data_ended(self);
     }
 }
@@ -320,121 +175,102 @@ layer_is_late(StreamObject *self)
     return self->phase >= FL_CLOSING || fl_tls_layer(self)->told_eof;
 }
 
+/* Decrypt into a room of the sink, and deliver what there is. */
 static void
-layer_deliver(StreamObject *self)
+layer_deliver(StreamObject *self, const fl_sink_ops *sink, size_t arrived, fl_room *room)
 {
-    Py_ssize_t n;
-    PyObject *data = layer_read_bytes(self, &n);
-    if (data == NULL) {
-        layer_no_data(self, n);
-        return;
+    Py_ssize_t n = layer_fill(self, arrived, room);
+    if (n <= 0 || sink->asks) { /* to give memory back to a protocol may run anything */
+        fl_room_release(room);
     }
-    fl_tls_cork(self);
-    if (!layer_is_late(self)) {
-        PyObject *result =
-            fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
-        fl_stream_called(self, result, io_failed);
-    }
-    Py_DECREF(data);
-}
-
-/* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
-static void
-layer_deliver_into(StreamObject *self, Py_buffer *view)
-{
-    Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len, 0);
-    PyBuffer_Release(view);
     if (n <= 0) {
         layer_no_data(self, n);
         return;
     }
-    fl_tls_cork(self);
-    if (!layer_is_late(self)) {
-        fl_stream_called(self, fl_sink_call_buffer_updated(self, n), io_failed);
+    fl_wire_cork(self);
+    if (layer_is_late(self)) {
+        Py_CLEAR(room->bytes);
+    }
+    else if (sink->deliver(self, room, (size_t)n) < 0) {
+        fl_transport_fatal(&self->transport, io_failed);
     }
 }
 
-static bool
-layer_may_deliver(StreamObject *self)
-{
-    return self->phase < FL_CLOSING && !self->paused;
-}
-
-/* Feed the engine unless it has something left.  1 when there may be data, 0, or -1 with an exception. */
+/* fl_wire_receive(), unless the engine has something left.  1 when there may be data, 0, or -1 with an exception. */
 static int
-layer_supply(StreamObject *self)
+layer_supply(StreamObject *self, size_t *arrived)
 {
-    return fl_tls_layer(self)->pending ? 1 : layer_receive(self);
+    *arrived = 0;
+    return fl_tls_layer(self)->pending ? 1 : fl_wire_receive(self, arrived);
 }
 
 static void
 layer_read_failed(StreamObject *self)
 {
-    fl_transport_fatal((TransportObject *)self, fl_tls_stream_ops.base.read_error);
+    fl_transport_fatal(&self->transport, fl_transport_ops_of(&self->transport)->read_error);
+}
+
+/* Plaintext is shorter than what it was encrypted to, unless the beginning of a record came before. */
+static size_t
+layer_plain_size(StreamObject *self)
+{
+    size_t size = fl_tls_layer(self)->received;
+    return size < PLAIN_MIN ? PLAIN_MIN : size < PLAIN_MAX ? size : PLAIN_MAX;
 }
 
 static void
 layer_read_data(StreamObject *self)
 {
-    int news = layer_supply(self);
+    const fl_sink_ops *sink = self->sink;
+    fl_room room;
+    size_t arrived;
+    int news = layer_supply(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
+    else if (news > 0 && sink->reserve(self, layer_plain_size(self), &room) < 0) {
+        layer_no_data(self, FL_TLS_FAILED);
+    }
     else if (news > 0) {
-        layer_deliver(self);
+        layer_deliver(self, sink, arrived, &room);
     }
 }
 
-/* The memory comes first, so that what is received is lent to the engine while nothing else runs. */
+/* The sink that asks for memory comes first, so that nothing else runs while what was received is in the loop's scratch
+   memory. */
 static void
-layer_read_into_buffer(StreamObject *self)
+layer_read_asking(StreamObject *self)
 {
-    Py_buffer view;
+    const fl_sink_ops *sink = self->sink;
+    fl_room room;
+    size_t arrived;
     PyObject *protocol = Py_NewRef(self->protocol);
-    int rc = fl_sink_get_buffer(self, &view);
+    int rc = sink->reserve(self, 0, &room);
     bool same =
-        self->protocol == protocol; /* get_buffer() may set another, or close the transport */
+        self->protocol == protocol; /* who was asked may set another, or close the transport */
     Py_DECREF(protocol);
     if (rc < 0) {
-        fl_transport_fatal((TransportObject *)self, io_failed);
+        fl_transport_fatal(&self->transport, io_failed);
         return;
     }
-    int news = same && layer_may_deliver(self) ? layer_supply(self) : 0;
+    int news = same && fl_tls_may_deliver(self) ? layer_supply(self, &arrived) : 0;
     if (news > 0) {
-        layer_deliver_into(self, &view);
+        layer_deliver(self, sink, arrived, &room);
         return;
     }
     if (news < 0) {
         layer_read_failed(self);
     }
-    PyBuffer_Release(&view);
+    fl_room_release(&room);
 }
 
 /* Go on in the next turn, or in the next run, with what the engine has. */
 static void
 layer_read_later(StreamObject *self)
 {
-    if (fl_tls_resumed((TransportObject *)self) < 0) {
+    if (fl_wire_resume(&self->transport) < 0) {
         layer_read_failed(self);
     }
-}
-
-void
-fl_tls_read_ahead(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD,
-                      layer->stage == FL_TLS_OPEN && !layer->peer_gone);
-}
-
-/* Receive what the protocol does not want yet, and keep it.  0, or -1 with an exception. */
-static int
-layer_receive_early(StreamObject *self)
-{
-    TLSLayerObject *layer = fl_tls_layer(self);
-    int news = layer_receive(self);
-    layer->pending = layer->pending || news > 0;
-    return news < 0 ? -1 : layer_unlend(layer);
 }
 
 /* Something has come while reading is paused. */
@@ -453,11 +289,11 @@ layer_read_paused(StreamObject *self)
         return;
     }
     bool wanted = !layer->peer_gone && (size_t)kept < layer->high_water;
-    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD, wanted);
+    fl_transport_want(&self->transport, FL_WANT_READ_AHEAD, wanted);
     if (!wanted) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
     }
-    else if (layer_receive_early(self) < 0) {
+    else if (fl_wire_receive_ahead(self) < 0) {
         layer_read_failed(self);
     }
 }
@@ -470,13 +306,13 @@ layer_read_open(StreamObject *self)
         layer_read_paused(self);
         return;
     }
-    if (!layer_may_deliver(self)) {
-        fl_transport_rearm_ready((TransportObject *)self);
+    if (!fl_tls_may_deliver(self)) {
+        fl_transport_rearm_ready(&self->transport);
         return;
     }
     do {
-        if (self->sink == &fl_buffered_sink) {
-            layer_read_into_buffer(self);
+        if (self->sink->asks) {
+            layer_read_asking(self);
         }
         else {
             layer_read_data(self);
@@ -485,14 +321,15 @@ layer_read_open(StreamObject *self)
             layer_read_later(self);
             return;
         }
-    } while (layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
+    } while (layer->pending && layer->stage == FL_TLS_OPEN && fl_tls_may_deliver(self));
 }
 
 static void
 layer_read_handshake(StreamObject *self)
 {
-    int news = layer_receive(self);
-    if (news < 0) {
+    size_t arrived;
+    int news = fl_wire_receive(self, &arrived);
+    if (news < 0 || fl_wire_keep(self, arrived) < 0) {
         fl_tls_handshake_failed(self);
     }
     else if (news > 0) {
@@ -505,14 +342,15 @@ static void
 layer_read_closing(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    int news = layer_receive(self);
+    size_t arrived;
+    int news = fl_wire_receive(self, &arrived);
     if (news < 0) {
         layer_read_failed(self);
     }
     if (news <= 0) {
         return;
     }
-    if (layer_drop_data(self) == FL_TLS_FAILED) {
+    if (fl_wire_drop_data(self, arrived) == FL_TLS_FAILED) {
         fl_tls_failed(self, "Fatal error on transport");
         return;
     }
@@ -532,11 +370,11 @@ layer_read_ready(StreamObject *self)
     case FL_TLS_OPEN:
         layer_read_open(self);
         break;
-    case FL_TLS_LEAVING:
+    case FL_TLS_CLOSING:
         layer_read_closing(self);
         break;
     default:
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
     }
 }
 
@@ -545,7 +383,7 @@ fl_tls_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
     if (self->phase >= FL_LOSING) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
         return;
     }
     if (ready & FL_READ) {
@@ -554,13 +392,4 @@ fl_tls_ready(fl_io *io, unsigned ready)
     if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
         fl_stream_flush(self);
     }
-}
-
-int
-fl_tls_resumed(TransportObject *transport)
-{
-    StreamObject *self = (StreamObject *)transport;
-    fl_tls_read_ahead(self);
-    bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
-    return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }

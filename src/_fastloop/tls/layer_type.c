@@ -51,14 +51,14 @@ const fl_stream_ops fl_tls_stream_ops = {
             .high_water = HIGH_WATER,
             .socket = true,
             .quiet_errors = true,
-            .unsent = fl_tls_unsent,
+            .unsent = fl_wire_unsent,
             .flush_last = fl_tls_flush_last,
-            .discard = fl_tls_discard,
+            .discard = fl_wire_discard,
             .flush_cork = fl_stream_flush_cork,
             .adopt = fl_sink_adopt,
             .begin = fl_tls_begin,
             .shutdown = fl_tls_begin_shutdown,
-            .resumed = fl_tls_resumed,
+            .resumed = fl_wire_resume,
             .lost = fl_tls_lost,
             .info = layer_info,
             .infos = info_names,
@@ -70,7 +70,7 @@ const fl_stream_ops fl_tls_stream_ops = {
 
 /* -- into a transport ------------------------------------------------------------------------------ */
 
-/* What was written before leaves before the handshake, as it is.  0 or -1. */
+/* What was written before is sent before the handshake, as it is.  0 or -1. */
 static int
 layer_take_outbox(TLSLayerObject *self, fl_outbox *outbox)
 {
@@ -129,7 +129,8 @@ static int
 layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
 {
     fl_state *state = self->engine->state;
-    if (PyObject_SetAttr((PyObject *)stream, state->str___class__,
+    if (fl_tls_share_spare(self->engine, &stream->loop->spare) < 0 ||
+        PyObject_SetAttr((PyObject *)stream, state->str___class__,
                          (PyObject *)state->SSLTransport_type) < 0) {
         return -1;
     }
@@ -174,7 +175,7 @@ PyDoc_STRVAR(
     start_doc,
     "start($self, /, transport, waiter=None, received=None)\n--\n\n"
     "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
-    "What was written before leaves as it is, before the handshake, which begins now.\n"
+    "What was written before is sent as it is, before the handshake, which begins now.\n"
     "waiter, a Future, is completed when it is done, or closed.  received: what has come from the\n"
     "peer already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
 
@@ -238,17 +239,17 @@ SSLTransport_can_write_eof(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_FALSE;
 }
 
-PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
-                                   "close(), and do not wait for the peer to take leave too.");
+PyDoc_STRVAR(close_without_reply_doc, "_close_without_reply($self, /)\n--\n\n"
+                                      "close(), and do not wait for the peer's close_notify.");
 
 static PyObject *
-SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
+SSLTransport_close_without_reply(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (transport_layer(self) == NULL) {
         return NULL;
     }
     PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_tls_close_unanswered(self);
+    int rc = fl_tls_close_without_reply(self);
     return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -297,7 +298,7 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
         fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
         return NULL;
     }
-    fl_tls_read_ahead(self);
+    fl_wire_read_ahead(self);
     return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -328,8 +329,8 @@ static PyMethodDef transport_methods[] = {
      get_read_buffer_limits_doc},
     {"set_read_buffer_limits", FL_FASTCALL(SSLTransport_set_read_buffer_limits), FL_KEYWORDS,
      set_read_buffer_limits_doc},
-    {"_close_unanswered", (PyCFunction)SSLTransport_close_unanswered, METH_NOARGS,
-     close_unanswered_doc},
+    {"_close_without_reply", (PyCFunction)SSLTransport_close_without_reply, METH_NOARGS,
+     close_without_reply_doc},
     {"_test__append_write_backlog", (PyCFunction)SSLTransport_append_write_backlog, METH_O,
      append_write_backlog_doc},
     {NULL},

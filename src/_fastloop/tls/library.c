@@ -140,7 +140,7 @@ trial_output_works(const fl_libssl *lib, fl_bio *bio)
     return works;
 }
 
-/* Whether the memory behind a BIO of the trial connection can be exchanged as direct.c does it. */
+/* Whether the memory behind a BIO of the trial connection can be exchanged as openssl.c does it. */
 static bool
 trial_memory_works(const fl_libssl *lib, fl_bio *bio,
                    bool (*works)(const fl_libssl *lib, fl_bio *bio))
@@ -302,9 +302,6 @@ TLSLibrary_dealloc(TLSLibraryObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->spare != NULL) {
-        self->lib.CRYPTO_free(self->spare, __FILE__, __LINE__);
-    }
     fl_libssl_close(&self->lib);
     Py_XDECREF(self->MemoryBIO);
     Py_XDECREF(self->SSLObject);

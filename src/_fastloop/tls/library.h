@@ -16,8 +16,6 @@ typedef struct {
     PyObject *SSLSocket; /* owned: _ssl._SSLSocket, the object behind an SSLObject */
     const char *refusal; /* why OpenSSL is not called directly, or NULL: it may be */
     fl_libssl lib;       /* usable unless there is a refusal */
-    char *spare;         /* OpenSSL's memory: for the output of whoever writes next, or NULL */
-    size_t spare_size;
 } TLSLibraryObject;
 
 /* The interpreter's library, borrowed from the state; made when first asked for.  NULL with an exception. */

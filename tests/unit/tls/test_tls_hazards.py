@@ -320,7 +320,7 @@ def test_another_class_by_hand(impl, connection, turn):
         "get_read_buffer_size",
         "get_read_buffer_limits",
         "set_read_buffer_limits",
-        "_close_unanswered",
+        "_close_without_reply",
     ):
         with pytest.raises(TypeError, match="TLS has not begun"):
             getattr(transport, name)()

@@ -5,7 +5,7 @@
 
 /* The number that a method or attribute has given, whose reference is taken; -1 with an exception. */
 static Py_ssize_t
-python_number(PyObject *number)
+sslobject_number(PyObject *number)
 {
     if (number == NULL) {
         return -1;
@@ -20,13 +20,14 @@ python_number(PyObject *number)
 
 /* object.method(data) for borrowed memory, which Python will not see after the call. */
 static Py_ssize_t
-python_call(TLSEngineObject *self, PyObject *object, PyObject *method, const char *data, size_t len)
+sslobject_call(TLSEngineObject *self, PyObject *object, PyObject *method, const char *data,
+               size_t len)
 {
     PyObject *view = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)len, PyBUF_READ);
     if (view == NULL) {
         return -1;
     }
-    Py_ssize_t n = python_number(PyObject_CallMethodOneArg(object, method, view));
+    Py_ssize_t n = sslobject_number(PyObject_CallMethodOneArg(object, method, view));
     PyObject *raised = PyErr_GetRaisedException(); /* its traceback may keep the view */
     PyObject *released = PyObject_CallMethodNoArgs(view, self->state->str_release);
     Py_DECREF(view);
@@ -48,7 +49,7 @@ fl_tls_outcome(TLSEngineObject *self)
         outcome = FL_TLS_WANTS_INPUT;
     }
     else if (PyErr_ExceptionMatches(self->library->SSLZeroReturnError)) {
-        outcome = FL_TLS_CLOSED;
+        outcome = FL_TLS_CLOSE_NOTIFY;
     }
     if (outcome != FL_TLS_FAILED) {
         PyErr_Clear();
@@ -58,10 +59,10 @@ fl_tls_outcome(TLSEngineObject *self)
 
 /* bio.write(data), all of it.  0 or -1. */
 static int
-python_append(TLSEngineObject *self, PyObject *bio, const char *data, size_t len)
+sslobject_append(TLSEngineObject *self, PyObject *bio, const char *data, size_t len)
 {
     while (len > 0) {
-        Py_ssize_t n = python_call(self, bio, self->state->str_write, data, len);
+        Py_ssize_t n = sslobject_call(self, bio, self->state->str_write, data, len);
         if (n < 0) {
             return -1;
         }
@@ -72,19 +73,19 @@ python_append(TLSEngineObject *self, PyObject *bio, const char *data, size_t len
 }
 
 static int
-python_feed(TLSEngineObject *self, const char *data, size_t len, bool Py_UNUSED(lend))
+sslobject_feed(TLSEngineObject *self, const char *data, size_t len)
 {
-    return python_append(self, self->incoming, data, len);
+    return sslobject_append(self, self->incoming, data, len);
 }
 
 static int
-python_unlend(TLSEngineObject *Py_UNUSED(self))
+sslobject_keep_rest(TLSEngineObject *Py_UNUSED(self))
 {
     return 0;
 }
 
 static int
-python_feed_eof(TLSEngineObject *self)
+sslobject_feed_eof(TLSEngineObject *self)
 {
     PyObject *done = PyObject_CallMethodNoArgs(self->incoming, self->state->str_write_eof);
     Py_XDECREF(done);
@@ -92,14 +93,14 @@ python_feed_eof(TLSEngineObject *self)
 }
 
 static Py_ssize_t
-python_unread(TLSEngineObject *self)
+sslobject_unread(TLSEngineObject *self)
 {
     PyObject *name = self->state->str_pending;
-    Py_ssize_t n = python_number(PyObject_GetAttr(self->incoming, name));
+    Py_ssize_t n = sslobject_number(PyObject_GetAttr(self->incoming, name));
     if (n != 0) {
         return n;
     }
-    n = python_number(PyObject_CallMethodNoArgs(self->sslobject, name));
+    n = sslobject_number(PyObject_CallMethodNoArgs(self->sslobject, name));
     if (n < 0 && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
         return 1; /* an object of another kind that does not tell: read() will */
@@ -109,7 +110,7 @@ python_unread(TLSEngineObject *self)
 
 /* sslobject.read(size): bytes, or NULL with an exception. */
 static PyObject *
-python_read_bytes(TLSEngineObject *self, size_t size)
+sslobject_read_bytes(TLSEngineObject *self, size_t size)
 {
     PyObject *number = PyLong_FromSize_t(size < FL_TLS_RECORD_MAX ? size : FL_TLS_RECORD_MAX);
     PyObject *bytes =
@@ -124,22 +125,22 @@ python_read_bytes(TLSEngineObject *self, size_t size)
 }
 
 static Py_ssize_t
-python_read(TLSEngineObject *self, char *buffer, size_t size)
+sslobject_read(TLSEngineObject *self, char *buffer, size_t size)
 {
-    PyObject *bytes = python_read_bytes(self, size);
+    PyObject *bytes = sslobject_read_bytes(self, size);
     if (bytes == NULL) {
         return fl_tls_outcome(self);
     }
     Py_ssize_t n = PyBytes_GET_SIZE(bytes);
     memcpy(buffer, PyBytes_AS_STRING(bytes), (size_t)n);
     Py_DECREF(bytes);
-    return n > 0 ? n : FL_TLS_CLOSED;
+    return n > 0 ? n : FL_TLS_CLOSE_NOTIFY;
 }
 
 static Py_ssize_t
-python_write(TLSEngineObject *self, const char *data, size_t len)
+sslobject_write(TLSEngineObject *self, const char *data, size_t len)
 {
-    Py_ssize_t n = python_call(self, self->sslobject, self->state->str_write, data, len);
+    Py_ssize_t n = sslobject_call(self, self->sslobject, self->state->str_write, data, len);
     if (n >= 0) {
         return n;
     }
@@ -148,17 +149,17 @@ python_write(TLSEngineObject *self, const char *data, size_t len)
 }
 
 static int
-python_put_first(TLSEngineObject *self, const char *data, size_t len)
+sslobject_put_first(TLSEngineObject *self, const char *data, size_t len)
 {
-    return python_append(self, self->outgoing, data, len);
+    return sslobject_append(self, self->outgoing, data, len);
 }
 
 static int
-python_output(TLSEngineObject *self, const char **data, size_t *len)
+sslobject_output(TLSEngineObject *self, const char **data, size_t *len)
 {
     *len = 0;
     if (self->output == NULL) {
-        Py_ssize_t n = python_number(PyObject_GetAttr(self->outgoing, self->state->str_pending));
+        Py_ssize_t n = sslobject_number(PyObject_GetAttr(self->outgoing, self->state->str_pending));
         if (n <= 0) {
             return (int)n;
         }
@@ -173,7 +174,7 @@ python_output(TLSEngineObject *self, const char **data, size_t *len)
 }
 
 static void
-python_output_taken(TLSEngineObject *self, size_t n)
+sslobject_output_taken(TLSEngineObject *self, size_t n)
 {
     self->taken += n;
     if (self->output != NULL && self->taken == (size_t)PyBytes_GET_SIZE(self->output)) {
@@ -183,19 +184,20 @@ python_output_taken(TLSEngineObject *self, size_t n)
 }
 
 static void
-python_detach(TLSEngineObject *Py_UNUSED(self))
+sslobject_detach(TLSEngineObject *Py_UNUSED(self))
 {
 }
 
-const fl_tls_ops fl_tls_python_ops = {
-    .feed = python_feed,
-    .unlend = python_unlend,
-    .feed_eof = python_feed_eof,
-    .pending = python_unread,
-    .read = python_read,
-    .write = python_write,
-    .put_first = python_put_first,
-    .output = python_output,
-    .output_taken = python_output_taken,
-    .detach = python_detach,
+const fl_tls_ops fl_tls_sslobject_ops = {
+    .feed = sslobject_feed,
+    .lend = sslobject_feed,
+    .keep_rest = sslobject_keep_rest,
+    .feed_eof = sslobject_feed_eof,
+    .pending = sslobject_unread,
+    .read = sslobject_read,
+    .write = sslobject_write,
+    .put_first = sslobject_put_first,
+    .output = sslobject_output,
+    .output_taken = sslobject_output_taken,
+    .detach = sslobject_detach,
 };
