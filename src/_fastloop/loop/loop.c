@@ -36,7 +36,7 @@ fl_loop_init(LoopObject *self, fl_state *state)
 /* -- scheduling ------------------------------------------------------------------------------------ */
 
 int
-fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind)
+fl_loop_push_growing(LoopObject *loop, PyObject *item, fl_ready_kind kind)
 {
     if (fl_ring_push(&loop->ready, fl_ready_word(item, kind)) < 0) {
         Py_DECREF(item);

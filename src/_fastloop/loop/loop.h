@@ -113,8 +113,19 @@ fl_ready_kind_of(uintptr_t word)
     return (fl_ready_kind)(word & 7);
 }
 
+/* fl_loop_push() where the ring has no room and has to grow. */
+int fl_loop_push_growing(LoopObject *loop, PyObject *item, fl_ready_kind kind);
+
 /* Queue an item whose reference is taken, also on failure.  0, or -1 with MemoryError. */
-int fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind);
+static inline int
+fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind)
+{
+    if (fl_ring_is_full(&loop->ready)) {
+        return fl_loop_push_growing(loop, item, kind);
+    }
+    fl_ring_put(&loop->ready, fl_ready_word(item, kind));
+    return 0;
+}
 
 /* Raise RuntimeError when the loop is closed (or belongs to the parent process).  0 or -1. */
 int fl_loop_check_closed(LoopObject *loop);

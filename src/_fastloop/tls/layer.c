@@ -413,6 +413,6 @@ fl_tls_lost(TransportObject *transport, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
     layer_cancel_timer(layer);
-    fl_transport_fail_waiter(transport, &layer->waiter, exc);
+    fl_transport_complete_waiter(transport, &layer->waiter, exc); /* NULL: closed */
     return 0;
 }

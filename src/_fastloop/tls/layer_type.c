@@ -175,8 +175,8 @@ PyDoc_STRVAR(
     "start($self, /, transport, waiter=None, received=None)\n--\n\n"
     "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
     "What was written before leaves as it is, before the handshake, which begins now.\n"
-    "waiter, a Future, is completed when it is done.  received: what has come from the peer\n"
-    "already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
+    "waiter, a Future, is completed when it is done, or closed.  received: what has come from the\n"
+    "peer already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
 
 static PyObject *
 TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
