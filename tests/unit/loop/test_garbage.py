@@ -114,3 +114,51 @@ def test_done_task_releases_its_frame(loop):
     task = loop.create_task(main())
     loop.run_until_complete(task)
     assert references[0]() is None and task.done()
+
+
+# A second copy of the module, as a subinterpreter would have one, and futures of a foreign loop in a cycle with it.
+MODULE_AMONG_GARBAGE = """
+import gc, importlib.machinery, importlib.util, weakref
+from fastloop import _fastloop
+
+def load():
+    loader = importlib.machinery.ExtensionFileLoader("_fastloop", _fastloop.__file__)
+    spec = importlib.util.spec_from_file_location("_fastloop", _fastloop.__file__, loader=loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+async def wait(future):
+    await future
+
+def make(future_type, task_type, loop, kept):
+    future, done = future_type(loop=loop), future_type(loop=loop)
+    future.add_done_callback(kept.append)
+    done.set_result(kept)
+    task = task_type(wait(future), loop=loop)
+    task._log_destroy_pending = False
+    blank = future_type.__new__(future_type)
+    future.kept = blank.kept = kept
+    return [future, done, iter(future), iter(done), task, blank]
+
+def fill(module, loop):
+    future_subclass = type("FutureSubclass", (module.Future,), {})
+    task_subclass = type("TaskSubclass", (module.Task,), {})
+    kept = [module]
+    kept += [kept, *make(module.Future, module.Task, loop, kept), *make(future_subclass, task_subclass, loop, kept)]
+    return weakref.ref(module)
+
+loop = asyncio.SelectorEventLoop()
+reference = fill(load(), loop)
+loop.run_until_complete(asyncio.sleep(0))
+gc.collect()
+assert reference() is None
+loop.close()
+"""
+
+
+def test_module_is_freed_together_with_its_futures(impl, run_script):
+    if impl.name == "asyncio":
+        pytest.skip("one module for all")
+    result = run_script(MODULE_AMONG_GARBAGE)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -80,8 +80,8 @@ run("import warnings; warnings.simplefilter('ignore')" + WORK.replace("loop.clos
     assert run_program(program) == ["done"]
 
 
-# Everything that borrows something from the module, in cycles with it, so that the collector frees all of it together at
-# the interpreter's end, in whatever order.
+# Everything that borrows something from the module, in cycles with it, and alive as long as the module: a hook for forks is
+# dropped at the interpreter's end, so that the collector's last run frees all of it together, in whatever order.
 CYCLES = """
 import sys
 from asyncio import Future, Task
@@ -123,7 +123,7 @@ for make in (new_event_loop, asyncio.SelectorEventLoop):
     receiving._log_destroy_pending = False
     kept.append(receiving)
     other.run_until_complete(asyncio.sleep(0))
-sys.modules[Future.__module__.split(".")[0]].kept = kept
+os.register_at_fork(after_in_child=kept.clear)
 del kept, found, other, make, future, future_type, task_type, receiving, left, right
 """
 
