@@ -39,7 +39,8 @@ def spawn(*args, shell=False, streams=(None, None, None), bufsize=0, **kwargs):
 
 
 def is_short(proc):
-    return type(proc) is not subprocess.Popen
+    """Whether Popen.__init__() was spared."""
+    return "pipesize" not in vars(proc)
 
 
 def end(proc):

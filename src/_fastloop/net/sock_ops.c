@@ -282,17 +282,6 @@ attempt_connect(SockCallObject *call, PyObject **result)
     return rc;
 }
 
-/* Wait once for the socket to take more data. */
-static int
-attempt_writable(SockCallObject *call, PyObject **result)
-{
-    if (!call->waited) {
-        return 0;
-    }
-    *result = Py_NewRef(Py_None);
-    return 1;
-}
-
 /* -- the operations -------------------------------------------------------------------------------- */
 
 const fl_sock_op fl_sock_recv = {"sock_recv", FL_READING, attempt_recv};
@@ -303,4 +292,3 @@ const fl_sock_op fl_sock_sendall = {"sock_sendall", FL_WRITING, attempt_sendall}
 const fl_sock_op fl_sock_sendto = {"sock_sendto", FL_WRITING, attempt_sendto};
 const fl_sock_op fl_sock_accept = {"sock_accept", FL_READING, attempt_accept};
 const fl_sock_op fl_sock_connect = {"sock_connect", FL_WRITING, attempt_connect};
-const fl_sock_op fl_sock_writable = {"sock_sendfile", FL_WRITING, attempt_writable};
