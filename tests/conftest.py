@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import net
 import pytest
+from support import net
 
 # A shell that starts the tests in the background has them ignore SIGINT, nohup SIGHUP, and both are sent in tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -149,7 +149,7 @@ def connection(connect):
 @pytest.fixture
 def tls(request, loop):
     """The TLS connections of a test, a `tls.TlsEnds`; limited to one version with `tls.each_version`."""
-    from tls import TlsEnds  # late, for the tests that run without the ssl module
+    from support.tls import TlsEnds  # late, for the tests that run without the ssl module
 
     ends = TlsEnds(loop, getattr(request, "param", None))
     yield ends

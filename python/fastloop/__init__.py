@@ -7,28 +7,24 @@ a loop factory; nothing else changes.
 from __future__ import annotations
 
 import asyncio
-import sys
 
+from ._compat import HAS_POLICIES, running_loop
 from ._fastloop import Future, Handle, Task, TimerHandle
 from ._loop import Loop
 from ._version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any, TypeAlias, TypeVar
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
-    if sys.version_info < (3, 16):
-        from ._policy import EventLoopPolicy, install
+    from ._compat import _Main
+    from ._policy import EventLoopPolicy, install
 
     _T = TypeVar("_T")
-    if sys.version_info >= (3, 14):
-        _Main: TypeAlias = Awaitable[_T]
-    else:
-        _Main: TypeAlias = Coroutine[Any, Any, _T]
 
 __all__ = ["Future", "Handle", "Loop", "Task", "TimerHandle", "__version__", "new_event_loop", "run"]
-if sys.version_info < (3, 16):
+if HAS_POLICIES:
     __all__ += ["EventLoopPolicy", "install"]
 
 
@@ -49,7 +45,7 @@ def run(
     another loop than new_event_loop().  Raises RuntimeError if a loop runs in this thread, ValueError or
     TypeError (by Python version) if main is no coroutine, and whatever main raises.
     """
-    if asyncio._get_running_loop() is not None:
+    if running_loop() is not None:
         raise RuntimeError("fastloop.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=loop_factory or new_event_loop) as runner:
         return runner.run(main)

@@ -10,17 +10,17 @@ import subprocess
 import threading
 import warnings
 import weakref
-from asyncio.log import logger
-from collections.abc import Callable
 
-from ._core import CoreLoop
+from . import _fastloop
+from ._compat import logger
 from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from collections.abc import Callable
     from typing import Any
 
-    from ._subprocess import SubprocessMethods
+    from ._loop import Loop
 
 _STATUS_UNKNOWN = 255  # the return code of a child that somebody else has reaped
 
@@ -34,7 +34,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
 
     def __init__(
         self,
-        loop: SubprocessMethods,
+        loop: Loop,
         protocol: Any,
         args: Any,
         shell: bool,
@@ -224,7 +224,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         loop = self._loop
         try:
             self._pidfd = os.pidfd_open(self._pid)  # type: ignore[arg-type]
-            CoreLoop.add_reader(loop, self._pidfd, self._child_exited)
+            _fastloop.BaseLoop.add_reader(loop, self._pidfd, self._child_exited)
         except (AttributeError, OSError):
             self._close_pidfd()
             name = f"fastloop-waitpid-{self._pid}"
@@ -246,7 +246,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if returncode is None:
             return
         if self._pidfd >= 0:
-            CoreLoop.remove_reader(self._loop, self._pidfd)
+            _fastloop.BaseLoop.remove_reader(self._loop, self._pidfd)
             self._close_pidfd()
         self._loop._children.discard(self)
         self._process_exited(returncode)
@@ -345,7 +345,7 @@ class _ReadEnd(_PipeEnd, asyncio.Protocol):
         self.proc._pipe_data_received(self.fd, data)
 
 
-def _wait_in_thread(loop: CoreLoop, pid: int, reference: weakref.ref[SubprocessTransport]) -> None:
+def _wait_in_thread(loop: Loop, pid: int, reference: weakref.ref[SubprocessTransport]) -> None:
     """Wait until a child exits, without reaping it, and tell the loop."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

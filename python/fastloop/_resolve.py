@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Sequence
 
-from ._core import CoreLoop
+from ._compat import logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from collections.abc import Sequence
     from typing import Any, TypeAlias
+
+    from ._loop import Loop
 
     # Family, type, protocol, canonical name and address, as socket.getaddrinfo() returns them.
     _AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
@@ -55,25 +58,57 @@ def literal_info(
     return None
 
 
-class ResolveMethods(CoreLoop):
-    """What the methods that take a host and a port have in common."""
+async def getaddrinfo(
+    self: Loop,
+    host: bytes | str | None,
+    port: bytes | str | int | None,
+    *,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+) -> list[tuple[Any, ...]]:
+    """Return what socket.getaddrinfo() returns, looked up in the default executor."""
+    lookup = functools.partial(_look_up_and_log, self) if self._debug else socket.getaddrinfo
+    return await self.run_in_executor(None, lookup, host, port, family, type, proto, flags)
 
-    async def _ensure_resolved(
-        self,
-        address: tuple[Any, ...],
-        *,
-        family: int = 0,
-        type: int = socket.SOCK_STREAM,
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Sequence[_AddressInfo]:
-        """Return getaddrinfo()'s entries for (host, port), which IPv6's other two items may follow.
 
-        A numeric address has one entry and is not looked up.  The list may be empty if getaddrinfo() is
-        overridden.
-        """
-        host, port = address[:2]
-        info = literal_info(host, port, family, type, proto, *address[2:])
-        if info is not None:
-            return [info]
-        return await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+def _look_up_and_log(loop: Loop, host: Any, port: Any, *details: int) -> list[tuple[Any, ...]]:
+    """Log what is looked up and how long it took: as information when it was slow."""
+    names = ("family", "type", "proto", "flags")
+    parts = [f"{host}:{port!r}"]
+    parts += [f"{name}={value!r}" for name, value in zip(names, details, strict=True) if value]
+    query = ", ".join(parts)
+    logger.debug("Get address info %s", query)
+    begin = loop.time()
+    addresses = socket.getaddrinfo(host, port, *details)
+    elapsed = loop.time() - begin
+    log = logger.info if elapsed >= loop.slow_callback_duration else logger.debug
+    log(f"Getting address info {query} took {elapsed * 1e3:.3f}ms: {addresses!r}")
+    return addresses
+
+
+async def getnameinfo(self: Loop, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+    """Return what socket.getnameinfo() returns, looked up in the default executor."""
+    return await self.run_in_executor(None, socket.getnameinfo, sockaddr, flags)
+
+
+async def ensure_resolved(
+    self: Loop,
+    address: tuple[Any, ...],
+    *,
+    family: int = 0,
+    type: int = socket.SOCK_STREAM,
+    proto: int = 0,
+    flags: int = 0,
+) -> Sequence[_AddressInfo]:
+    """Return getaddrinfo()'s entries for (host, port), which IPv6's other two items may follow.
+
+    A numeric address has one entry and is not looked up.  The list may be empty if getaddrinfo() is
+    overridden.
+    """
+    host, port = address[:2]
+    info = literal_info(host, port, family, type, proto, *address[2:])
+    if info is not None:
+        return [info]
+    return await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)

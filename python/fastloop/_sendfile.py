@@ -4,79 +4,79 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import SendfileNotAvailableError
-from asyncio.constants import _SendfileMode
 
-from ._core import CoreLoop
+from ._compat import SendfileMode
 from ._sockets import send_file_in_chunks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from typing import IO, Any
 
+    from ._loop import Loop
+
 _CHUNK = 16384  # bytes read and written at once where sendfile(2) cannot be used
 
 
-class SendfileMethods(CoreLoop):
-    """sendfile()."""
+async def sendfile(
+    self: Loop,
+    transport: asyncio.WriteTransport,
+    file: IO[bytes],
+    offset: int = 0,
+    count: int | None = None,
+    *,
+    fallback: bool | None = True,
+) -> int:
+    """Send count bytes (None: all) of a file from offset on and return the number sent.
 
-    async def sendfile(
-        self,
-        transport: asyncio.WriteTransport,
-        file: IO[bytes],
-        offset: int = 0,
-        count: int | None = None,
-        *,
-        fallback: bool | None = True,
-    ) -> int:
-        """Send count bytes (None: all) of a file from offset on and return the number sent.
-
-        What was written to the transport before goes first; while this runs writing to it is an error
-        and it does not read.  sendfile(2) is used where transport and file allow it; else, unless
-        fallback is false, the file is read in the executor.  The file's position ends after the last byte
-        sent.  Raises RuntimeError if the transport is closing or cannot do it, SendfileNotAvailableError,
-        and ConnectionError if the peer goes away.
-        """
-        if transport.is_closing():
-            raise RuntimeError("Transport is closing")
-        mode = getattr(transport, "_sendfile_compatible", _SendfileMode.UNSUPPORTED)
-        if mode is _SendfileMode.UNSUPPORTED:
-            raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
-        if mode is _SendfileMode.TRY_NATIVE:
-            try:
-                return await self._sendfile_native(transport, file, offset, count)
-            except SendfileNotAvailableError:
-                if not fallback:
-                    raise
-        if not fallback:
-            raise RuntimeError(
-                f"fallback is disabled and native sendfile is not supported for transport {transport!r}"
-            )
-        return await self._sendfile_fallback(transport, file, offset, count)
-
-    async def _sendfile_native(self, transport: Any, file: IO[bytes], offset: int, count: int | None) -> int:
-        """sendfile(2) once everything written has gone."""
-        emptied = transport._make_empty_waiter()
-        resume_reading = transport.is_reading()
-        transport.pause_reading()
+    What was written to the transport before goes first; while this runs writing to it is an error
+    and it does not read.  sendfile(2) is used where transport and file allow it; else, unless
+    fallback is false, the file is read in the executor.  The file's position ends after the last byte
+    sent.  Raises RuntimeError if the transport is closing or cannot do it, SendfileNotAvailableError,
+    and ConnectionError if the peer goes away.
+    """
+    if transport.is_closing():
+        raise RuntimeError("Transport is closing")
+    mode = getattr(transport, "_sendfile_compatible", SendfileMode.UNSUPPORTED)
+    if mode is SendfileMode.UNSUPPORTED:
+        raise RuntimeError(f"sendfile is not supported for transport {transport!r}")
+    if mode is SendfileMode.TRY_NATIVE:
         try:
-            await emptied
-            return await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
-        except (OSError, SendfileNotAvailableError) as exc:
-            if transport.is_closing() and not isinstance(exc, ConnectionError):
-                raise ConnectionError("Connection closed by peer") from exc
-            raise
-        finally:
-            transport._reset_empty_waiter()
-            if resume_reading:
-                transport.resume_reading()
+            return await self._sendfile_native(transport, file, offset, count)
+        except SendfileNotAvailableError:
+            if not fallback:
+                raise
+    if not fallback:
+        raise RuntimeError(
+            f"fallback is disabled and native sendfile is not supported for transport {transport!r}"
+        )
+    return await self._sendfile_fallback(transport, file, offset, count)
 
-    async def _sendfile_fallback(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
-        """Read the file in the executor and write what was read, as fast as it leaves."""
-        writer = _FileWriter(self, transport)
-        try:
-            return await send_file_in_chunks(self, file, offset, count or None, _CHUNK, writer.write)
-        finally:
-            writer.restore()
+
+async def sendfile_native(self: Loop, transport: Any, file: IO[bytes], offset: int, count: int | None) -> int:
+    """sendfile(2) once everything written has gone."""
+    emptied = transport._make_empty_waiter()
+    resume_reading = transport.is_reading()
+    transport.pause_reading()
+    try:
+        await emptied
+        return await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
+    except (OSError, SendfileNotAvailableError) as exc:
+        if transport.is_closing() and not isinstance(exc, ConnectionError):
+            raise ConnectionError("Connection closed by peer") from exc
+        raise
+    finally:
+        transport._reset_empty_waiter()
+        if resume_reading:
+            transport.resume_reading()
+
+
+async def sendfile_fallback(self: Loop, transport: Any, file: Any, offset: int, count: int | None) -> int:
+    """Read the file in the executor and write what was read, as fast as it leaves."""
+    writer = _FileWriter(self, transport)
+    try:
+        return await send_file_in_chunks(self, file, offset, count or None, _CHUNK, writer.write)
+    finally:
+        writer.restore()
 
 
 class _FileWriter(asyncio.Protocol):

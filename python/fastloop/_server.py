@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
-from asyncio.trsock import TransportSocket
 
 from . import _fastloop, _socket_files
+from ._compat import SERVER_CLOSES_CLIENTS, SERVER_HAS_CONTEXT, SERVER_WAITS_FOR_CLIENTS, TransportSocket
 from ._tls import make_tls_transport
 
 TYPE_CHECKING = False
@@ -17,11 +16,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     from collections.abc import Callable
     from typing import Any
 
-    from ._core import CoreLoop
-
-# What asyncio's servers do differs by Python version.
-_WAITS_FOR_CLIENTS = sys.version_info >= (3, 12)
-_CLOSES_CLIENTS = sys.version_info >= (3, 13, 1)
+    from ._loop import Loop
 
 
 class Server(_fastloop.BaseServer, asyncio.AbstractServer):
@@ -33,7 +28,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
 
     def __init__(
         self,
-        loop: CoreLoop,
+        loop: Loop,
         sockets: list[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         ssl_context: ssl.SSLContext | None,
@@ -96,7 +91,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
             await self._serving_forever_fut
         except asyncio.CancelledError:
             self.close()
-            if _CLOSES_CLIENTS:
+            if SERVER_CLOSES_CLIENTS:
                 self.close_clients()
             await self.wait_closed()
             raise
@@ -123,7 +118,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
 
         It is that of whoever made the server from Python 3.15 on, of whoever started it before.
         """
-        context = self._context if sys.version_info >= (3, 15) else contextvars.copy_context()
+        context = self._context if SERVER_HAS_CONTEXT else contextvars.copy_context()
         accepted = self._accept_tls if self._ssl_context else None
         return context.run(
             _fastloop.Listener,
@@ -240,7 +235,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
 
         On Python 3.11 this returns at once when the server is closed.
         """
-        if self._waiters is None or (self._sockets is None and not _WAITS_FOR_CLIENTS):
+        if self._waiters is None or (self._sockets is None and not SERVER_WAITS_FOR_CLIENTS):
             return
         waiter = self._loop.create_future()
         self._waiters.append(waiter)

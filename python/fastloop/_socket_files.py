@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posix  # what detectors of blocking calls replace in the module os is called by the loop, as by asyncio's
 import stat
-from asyncio.log import logger
+
+from ._compat import logger
 
 
 def has_file(path: str | bytes) -> bool:

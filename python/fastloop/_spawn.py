@@ -16,6 +16,7 @@ import sys
 import threading
 
 from . import _fastloop
+from ._compat import FORK_EXEC_ASKS_FOR_VFORK, FORK_EXEC_IS_KNOWN, FORK_EXEC_TELLS_OF_CHDIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
@@ -29,12 +30,7 @@ else:
 # posix_spawn() does not report what exec() says, Popen does not use it either.
 _CLOSEFROM: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
 _CAN_SPAWN = getattr(subprocess, "_USE_POSIX_SPAWN", False) and _CLOSEFROM is not None
-# What Popen starts other children by.  Its arguments and those of Popen._execute_child() are private: they are as
-# here in these Pythons.
-_fork_exec: Any = _posixsubprocess.fork_exec
-_CAN_FORK = (3, 11) <= sys.version_info < (3, 16)
-_CHDIR_IS_TOLD = sys.version_info >= (3, 13)  # an error before exec() says whether it is about the folder
-_VFORK_IS_ASKED_FOR = sys.version_info < (3, 14)  # the last argument of fork_exec()
+_fork_exec: Any = _posixsubprocess.fork_exec  # what Popen starts other children by
 # What Python ignores, and Popen gives its default handling back to in a child.
 _RESTORED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)]
 
@@ -51,7 +47,7 @@ def spawn(
             return Popen.spawn(args, shell, streams)
         except (_Unusual, OSError, TypeError, ValueError):
             pass  # Popen knows how to, or what to raise
-    popen = Popen if _CAN_FORK and subprocess.Popen is _Popen else subprocess.Popen
+    popen = Popen if FORK_EXEC_IS_KNOWN and subprocess.Popen is _Popen else subprocess.Popen
     stdin, stdout, stderr = streams
     return popen(
         args,
@@ -252,7 +248,7 @@ def _error_pipe() -> tuple[int, int]:
 
 
 def _vfork_wish() -> tuple[bool, ...]:
-    return (subprocess._USE_VFORK,) if _VFORK_IS_ASKED_FOR else ()
+    return (subprocess._USE_VFORK,) if FORK_EXEC_ASKS_FOR_VFORK else ()
 
 
 def _exec_error(message: bytes, program: Any, cwd: Any) -> Exception:
@@ -270,5 +266,5 @@ def _exec_error(message: bytes, program: Any, cwd: Any) -> Exception:
     reason = os.strerror(code) if code else "" if before_exec else text
     if not before_exec:
         return kind(code, reason, program)
-    about_folder = text == "noexec:chdir" or not _CHDIR_IS_TOLD
+    about_folder = text == "noexec:chdir" or not FORK_EXEC_TELLS_OF_CHDIR
     return kind(code, reason, cwd) if about_folder and cwd is not None else kind(code, reason)

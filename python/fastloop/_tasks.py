@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import sys
-from collections.abc import Iterator
-from weakref import WeakSet
-
 from . import _fastloop
+from ._compat import find_task_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
+    from collections.abc import Iterator
     from typing import Any
-
-
-def _find_task_set() -> WeakSet[Any] | None:
-    """Return the WeakSet that asyncio.all_tasks() iterates over, or None if there is no such set."""
-    if sys.version_info < (3, 14):
-        name = "_all_tasks" if sys.version_info < (3, 12) else "_scheduled_tasks"
-        found = [getattr(asyncio.tasks, name, None)]
-    else:
-        found = [o for o in gc.get_referents(sys.modules.get("_asyncio")) if isinstance(o, WeakSet)]
-    return found[0] if len(found) == 1 and isinstance(found[0], WeakSet) else None
 
 
 def list_tasks() -> None:
@@ -30,7 +16,7 @@ def list_tasks() -> None:
 
     If asyncio keeps its tasks elsewhere than expected, they go on being registered one by one.
     """
-    task_set = _find_task_set()
+    task_set = find_task_set()
     if task_set is None:
         return
     kind: Any = type(task_set)

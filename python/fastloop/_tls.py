@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import constants, sslproto
 
 from . import _fastloop
-from ._core import CoreLoop
+from ._compat import SSLProtocol, constants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes longer to import than the whole package
@@ -14,7 +13,7 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
     import ssl
     from typing import Any
 
-_SSLProtocol: Any = sslproto.SSLProtocol  # its stub knows an older version
+    from ._loop import Loop
 
 
 def check_tls_arguments(tls: object, handshake_timeout: float | None, shutdown_timeout: float | None) -> None:
@@ -90,99 +89,96 @@ def _default_context(server_side: bool, server_hostname: str | None) -> ssl.SSLC
     return context
 
 
-class TlsMethods(CoreLoop):
-    """start_tls()."""
+async def start_tls(
+    self: Loop,
+    transport: asyncio.Transport,
+    protocol: asyncio.BaseProtocol,
+    sslcontext: ssl.SSLContext,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+) -> asyncio.Transport:
+    """Begin TLS on a connection and return the transport that protocol must use from then on.
 
-    async def start_tls(  # type: ignore[override]
-        self,
-        transport: asyncio.Transport,
-        protocol: asyncio.BaseProtocol,
-        sslcontext: ssl.SSLContext,
-        *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-    ) -> asyncio.Transport:
-        """Begin TLS on a connection and return the transport that protocol must use from then on.
-
-        What a stream reader has received but not handed out yet is taken for TLS on the server's side.
-        Raises TypeError for unusable arguments, and whatever ends the handshake, which closes the
-        transport.  That is the same transport, if it is one of this loop's without TLS.
-        """
-        _check_upgrade(transport, sslcontext)
-        if type(transport) is not _fastloop.StreamTransport:
-            return await self._start_tls_over(
-                transport,
-                protocol,
-                sslcontext,
-                server_side,
-                server_hostname,
-                ssl_handshake_timeout,
-                ssl_shutdown_timeout,
-            )
-        layer = _make_layer(
-            sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
-        )
-        waiter = self.create_future()
-        unread = _unread(protocol) if server_side else bytearray()
-        layer.start(transport, waiter, unread)
-        try:
-            unread.clear()
-            transport.set_protocol(protocol)
-            await waiter
-        except BaseException:
-            transport.close()
-            raise
-        finally:
-            del waiter  # its exception's traceback refers to this frame
-        return transport
-
-    async def _start_tls_over(
-        self,
-        transport: asyncio.Transport,
-        protocol: asyncio.BaseProtocol,
-        sslcontext: ssl.SSLContext,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float | None,
-    ) -> asyncio.Transport:
-        """Begin TLS over a transport that is not ours or is TLS itself, by asyncio's own means."""
-        waiter = self.create_future()
-        tls = _SSLProtocol(
+    What a stream reader has received but not handed out yet is taken for TLS on the server's side.
+    Raises TypeError for unusable arguments, and whatever ends the handshake, which closes the
+    transport.  That is the same transport, if it is one of this loop's without TLS.
+    """
+    _check_upgrade(transport, sslcontext)
+    if type(transport) is not _fastloop.StreamTransport:
+        return await _start_tls_over(
             self,
+            transport,
             protocol,
             sslcontext,
-            waiter,
             server_side,
             server_hostname,
-            call_connection_made=False,
-            ssl_handshake_timeout=handshake_timeout,
-            ssl_shutdown_timeout=shutdown_timeout,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
         )
-        # Nothing may arrive before connection_made() has been called.
-        transport.pause_reading()
-        if server_side:
-            unread = _unread(protocol)
-            tls._incoming.write(unread)
-            unread.clear()
-        if getattr(transport, "_protocol_paused", False):
-            # Both sides of the layer are as paused as the protocol was; the transport will wake them.
-            tls._ssl_writing_paused = tls._app_writing_paused = True
-        transport.set_protocol(tls)
-        steps = (self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading))
-        try:
-            await waiter
-        except BaseException:
-            transport.close()
-            for step in steps:
-                step.cancel()
-            raise
-        finally:
-            del waiter  # its exception's traceback refers to this frame
-        secured: asyncio.Transport = tls._app_transport
-        return secured
+    layer = _make_layer(sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    waiter = self.create_future()
+    unread = _unread(protocol) if server_side else bytearray()
+    layer.start(transport, waiter, unread)
+    try:
+        unread.clear()
+        transport.set_protocol(protocol)
+        await waiter
+    except BaseException:
+        transport.close()
+        raise
+    finally:
+        del waiter  # its exception's traceback refers to this frame
+    return transport
+
+
+async def _start_tls_over(
+    loop: Loop,
+    transport: asyncio.Transport,
+    protocol: asyncio.BaseProtocol,
+    sslcontext: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> asyncio.Transport:
+    """Begin TLS over a transport that is not ours or is TLS itself, by asyncio's own means."""
+    waiter = loop.create_future()
+    tls = SSLProtocol(
+        loop,
+        protocol,
+        sslcontext,
+        waiter,
+        server_side,
+        server_hostname,
+        call_connection_made=False,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=shutdown_timeout,
+    )
+    # Nothing may arrive before connection_made() has been called.
+    transport.pause_reading()
+    if server_side:
+        unread = _unread(protocol)
+        tls._incoming.write(unread)
+        unread.clear()
+    if getattr(transport, "_protocol_paused", False):
+        # Both sides of the layer are as paused as the protocol was; the transport will wake them.
+        tls._ssl_writing_paused = tls._app_writing_paused = True
+    transport.set_protocol(tls)
+    steps = (loop.call_soon(tls.connection_made, transport), loop.call_soon(transport.resume_reading))
+    try:
+        await waiter
+    except BaseException:
+        transport.close()
+        for step in steps:
+            step.cancel()
+        raise
+    finally:
+        del waiter  # its exception's traceback refers to this frame
+    secured: asyncio.Transport = tls._app_transport
+    return secured
 
 
 def _check_upgrade(transport: Any, sslcontext: Any) -> None:

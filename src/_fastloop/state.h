@@ -183,20 +183,19 @@
 
 /* What a word of the ready ring asks for; the tag in the low bits of an object pointer. */
 typedef enum {
-    FL_READY_HANDLE,    /* run this Handle */
-    FL_READY_STEP,      /* first or next step of this Task */
-    FL_READY_WAKE,      /* what this Task waits for is done: step it with the outcome */
-    FL_READY_DONE,      /* run the single done-callback of this Future */
-    FL_READY_TRANSPORT, /* call connection_made() or connection_lost() of this transport's protocol */
-    FL_READY_IO,        /* tell this fl_io that its descriptor is ready */
+    FL_READY_HANDLE, /* run this Handle */
+    FL_READY_STEP,   /* first or next step of this Task */
+    FL_READY_WAKE,   /* what this Task waits for is done: step it with the outcome */
+    FL_READY_DONE,   /* run the single done-callback of this Future */
+    FL_READY_IO, /* tell this fl_io what it is due: that its turn has come, or its descriptor is ready */
     FL_READY_KINDS
 } fl_ready_kind;
 
 typedef struct fl_loop LoopObject;
 
-/* Run one ready item, taking over the reference to it.  0, or -1 with an exception that has to leave
-   run_forever(); everything else has gone to the loop's exception handler. */
-typedef int (*fl_ready_fn)(LoopObject *loop, PyObject *item);
+/* Run one ready item, taking over the reference to it.  Exceptions end there: in the loop's exception handler, or in
+   loop->exit. */
+typedef void (*fl_ready_fn)(LoopObject *loop, PyObject *item);
 
 typedef struct {
     PyObject *items[FL_FREELIST_MAX];

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import net
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import net
 
 
 @pytest.fixture(autouse=True)

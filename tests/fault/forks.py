@@ -115,7 +115,7 @@ class Client:
 
 class TlsClient(Client):
     async def connect(self, address):
-        from tls import RawPeer, client_context  # late, for Pythons without the ssl module
+        from support.tls import RawPeer, client_context  # late, for Pythons without the ssl module
 
         await super().connect(address)
         self.peer = RawPeer(self.loop, self.sock, client_context(), False)
@@ -160,7 +160,7 @@ def serve(loop, child, tls=False):
     warnings.simplefilter("ignore")
     options = {"client_type": Client}
     if tls:
-        from tls import server_context
+        from support.tls import server_context
 
         options = {"client_type": TlsClient, "ssl": server_context()}
     try:

@@ -9,8 +9,8 @@ import weakref
 from typing import NamedTuple
 
 import pytest
-from net import Recorder, run, run_turns, run_until, tcp_pair
-from tls import VERSIONS, Cut, RawPeer, context_for, make_transport, start_tls
+from support.net import Recorder, run, run_turns, run_until, tcp_pair
+from support.tls import VERSIONS, Cut, RawPeer, context_for, make_transport, start_tls
 
 shared_context = functools.cache(context_for)  # for those who change nothing about it
 

@@ -5,7 +5,7 @@ import gc
 import socket
 
 from hypothesis import strategies as st
-from net import TIMEOUT, BufferedRecorder, Recorder, receive, run_turns, unix_pair
+from support.net import TIMEOUT, BufferedRecorder, Recorder, receive, run_turns, unix_pair
 
 
 class Failure(Exception):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lives import ACTIONS, CALLS, Failure, Life, acts_in_calls, check
-from net import BufferedRecorder, Recorder, open_fds, unix_pair
-from properties import checked
+from support.net import BufferedRecorder, Recorder, open_fds, unix_pair
+from support.properties import checked
 
 pytestmark = pytest.mark.usefixtures("older_objects_rest")
 

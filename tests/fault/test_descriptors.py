@@ -7,7 +7,7 @@ import itertools
 import os
 
 import pytest
-from net import Recorder, at_end, open_fds, receive, run, run_until, unix_pair
+from support.net import Recorder, at_end, open_fds, receive, run, run_until, unix_pair
 
 EXHAUSTED = """
 import errno, os, resource, socket, time

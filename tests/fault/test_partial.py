@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from faults import FAULTS, check_traffic
-from net import Recorder, receive_all, run
+from support.net import Recorder, receive_all, run
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])

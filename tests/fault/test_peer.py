@@ -6,7 +6,7 @@ import random
 import socket
 
 import pytest
-from net import (
+from support.net import (
     BufferedRecorder,
     Echo,
     Recorder,

@@ -10,9 +10,9 @@ from hostile import Facts, each_role, each_version, each_way, failure_of, reacti
 from hypothesis import given
 from hypothesis import strategies as st
 from lives import ACTIONS, CALLS, Failure, Life, acts_in_calls, check
-from net import BufferedRecorder, Recorder, run, run_turns, run_until
-from properties import checked
-from tls import NAME, VERSIONS, RawPeer, client_context, context_for, make_transport, server_context
+from support.net import BufferedRecorder, Recorder, run, run_turns, run_until
+from support.properties import checked
+from support.tls import NAME, VERSIONS, RawPeer, client_context, context_for, make_transport, server_context
 
 pytestmark = pytest.mark.usefixtures("older_objects_rest")
 

@@ -6,9 +6,9 @@ import socket
 import ssl
 
 import pytest
-from addresses import asyncio_since
 from hostile import GONE, each_role, each_version, each_way
-from tls import Cut
+from support.addresses import asyncio_since
+from support.tls import Cut
 
 # -- the end without a close_notify ---------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 from hostile import Facts, each_role, each_way, failure_of, shared_context
-from net import run_until
-from tls import Library, RawPeer, client_context, server_context
+from support.net import run_until
+from support.tls import Library, RawPeer, client_context, server_context
 
 needs_library = pytest.mark.skipif(
     not hasattr(ctypes.CDLL(_ssl.__file__), "SSL_renegotiate"),

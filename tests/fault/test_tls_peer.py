@@ -17,8 +17,8 @@ from hostile import (
     reaction,
     shared_context,
 )
-from net import Recorder, open_fds, receive_all, run, run_until
-from tls import Cut, client_context, context_for, server_context
+from support.net import Recorder, open_fds, receive_all, run, run_until
+from support.tls import Cut, client_context, context_for, server_context
 
 # -- cut off --------------------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import fastloop
-from net import BufferedRecorder, Recorder, run_turns, unix_pair
-from tls import VERSIONS, RawPeer, context_for, make_transport, start_tls
+from support.net import BufferedRecorder, Recorder, run_turns, unix_pair
+from support.tls import VERSIONS, RawPeer, context_for, make_transport, start_tls
 
 SIZES = [1, 5, 100, 1000, 16384, 16385, 40_000]  # bytes of data
 BULK = [200_000, 600_000, 1_500_000]

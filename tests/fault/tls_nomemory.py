@@ -20,8 +20,8 @@ import _testcapi
 
 import fastloop
 from fastloop import _fastloop
-from net import run_turns
-from tls import NAME, RawPeer, client_context, make_transport, server_context
+from support.net import run_turns
+from support.tls import NAME, RawPeer, client_context, make_transport, server_context
 
 warnings.simplefilter("ignore")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from net import reset
-from tls import NAME, RawPeer, client_context, server_context
+from support.net import reset
+from support.tls import NAME, RawPeer, client_context, server_context
 
 PAGE = resource.getpagesize()
 TIMEOUT = 80  # seconds: a handshake takes milliseconds, but the machine may have other things to do

@@ -7,7 +7,7 @@ import pathlib
 import random
 import socket
 
-import net
+from support import net
 
 TIMEOUT = 50  # seconds
 
@@ -116,7 +116,12 @@ async def send_by_transport(loop, sock, file, offsets):
 
 async def over_tls(loop, data):
     """With each version a client by ssl= and one by start_tls()."""
-    from tls import NAME, VERSIONS, client_context, server_context  # late, for Pythons without the ssl module
+    from support.tls import (  # late, for Pythons without the ssl module
+        NAME,
+        VERSIONS,
+        client_context,
+        server_context,
+    )
 
     for version in VERSIONS:
         context, options = client_context(version), {"server_hostname": NAME}

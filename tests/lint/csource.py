@@ -104,11 +104,24 @@ class CSource:
         return len(re.findall(r"^\{", self.code, re.MULTILINE))
 
     def includes(self) -> list[Include]:
-        return [Include(target, quote == '"') for quote, target in INCLUDE.findall(self._directives())]
+        return [Include(target, quote == '"') for quote, target in INCLUDE.findall(self.uncommented)]
 
-    def _directives(self) -> str:
-        """The text without comments, but with literals: an include's target is one."""
-        return COMMENT_OR_TEXT.sub(lambda match: match.group() if match.group()[0] == '"' else " ", self.text)
+    @cached_property
+    def uncommented(self) -> str:
+        """The text with comments blanked out and literals kept; every character keeps its place."""
+
+        def blanked(match):
+            found = match.group()
+            return re.sub(r"[^\n]", " ", found) if found[0] == "/" else found
+
+        return COMMENT_OR_TEXT.sub(blanked, self.text)
+
+    def function_texts(self) -> dict[str, str]:
+        """The functions by name, each with its body and the literals in it."""
+        return {
+            match["name"]: self.uncommented[match.start("name") : match.end()]
+            for match in FUNCTION.finditer(self.code)
+        }
 
     def macros(self) -> list[tuple[str, str]]:
         return DEFINE.findall(self.code)

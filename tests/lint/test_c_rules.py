@@ -13,7 +13,8 @@ OPEN_TO_PYTHON_LAYERS = {"state.h", "compat.h"}
 VERSION_MACROS = re.compile(r"\b(PY_VERSION_HEX|PY_(?:MAJOR|MINOR|MICRO)_VERSION|Py_GIL_DISABLED)\b")
 
 MEDIAN_FUNCTION = 12
-LONGEST_FUNCTION = 80
+LONG_FUNCTION = 60  # lines that one of a hundred functions may exceed ...
+LONGEST_FUNCTION = 80  # ... and none these
 LONGEST_FILE = 800
 
 # The C API takes these without const.
@@ -138,7 +139,12 @@ def test_the_median_function_is_short():
     assert statistics.median(function.length for function in FUNCTIONS) <= MEDIAN_FUNCTION
 
 
-def test_no_function_is_long():
+def test_hardly_a_function_is_long():
+    long = [function for function in FUNCTIONS if function.length > LONG_FUNCTION]
+    assert len(long) <= len(FUNCTIONS) / 100, named(long)
+
+
+def test_no_function_is_longer_still():
     assert [f"{f}: {f.length} lines" for f in FUNCTIONS if f.length > LONGEST_FUNCTION] == []
 
 

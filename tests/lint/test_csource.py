@@ -60,6 +60,12 @@ def test_functions_are_found_with_place_length_and_reach():
     assert source().bodies() == 2
 
 
+def test_the_text_of_a_function_has_its_literals_and_no_comments():
+    text = source().function_texts()["fl_long_one"]
+    assert text.startswith("fl_long_one(PyObject *self,\n") and text.endswith("return NULL;\n}")
+    assert r'"}\n{"' in text and "here" not in text
+
+
 def test_includes_are_found_outside_of_comments():
     assert source().includes() == [Include("base/ring.h", True), Include("errno.h", False)]
 

@@ -100,6 +100,19 @@ class Adapter:
         self.add("TaskNonEagerTests", self.module.BaseNonEagerTaskFactoryTests, Task=Task)
         self.add("TaskEagerTests", self.module.BaseEagerTaskFactoryTests, Task=Task)
 
+    def adapt_test_free_threading(self):
+        """The original has classes that put asyncio's Python functions in the place of those in C, which know
+        of no task but asyncio's own in Python, and all of its classes make Python's or C's tasks."""
+        self.drop(lambda name: "PyFree" in name)
+        Task = self.counted(self.under_test.Task)
+        original = self.module.TestFreeThreading
+        for name, eagerly in (("TaskFreeThreading", {}), ("TaskEagerFreeThreading", {"eager_start": True})):
+
+            def factory(case, loop, coro, eagerly=eagerly, **kwargs):
+                return case.Task(coro, loop=loop, **(eagerly | kwargs))
+
+            self.add(name, original, base=unittest.TestCase, Task=Task, factory=factory)
+
     def adapt_test_events(self):
         self.drop(lambda name: name in ("PollEventLoopTests", "SelectEventLoopTests"))
 

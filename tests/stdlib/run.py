@@ -20,7 +20,7 @@ MODULES = (
     "test_sendfile", "test_unix_events", "test_sock_lowlevel", "test_server", "test_streams", "test_futures",
     "test_futures2", "test_eager_task_factory", "test_locks", "test_queues", "test_timeouts", "test_waitfor",
     "test_runners", "test_context", "test_pep492", "test_threads", "test_staggered", "test_buffered_proto",
-    "test_server_context", "test_transports",
+    "test_server_context", "test_free_threading", "test_transports",
 )  # fmt: skip
 ABSTRACT = ("test_transports",)  # only the abstract classes that the transports under test derive from
 

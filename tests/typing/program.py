@@ -147,3 +147,29 @@ def run_awaitables() -> None:
 class OwnLoop(fastloop.Loop):
     def time(self) -> float:
         return super().time() * 2
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        return await super().getaddrinfo(
+            "localhost", port, family=family, type=type, proto=proto, flags=flags
+        )
+
+    def remove_signal_handler(self, sig: int) -> str:  # type: ignore[override]
+        return str(super().remove_signal_handler(sig))
+
+
+async def methods_in_python(loop: OwnLoop) -> None:
+    transport, protocol = await loop.create_connection(asyncio.Protocol, "::1", 80)
+    assert_type(transport, asyncio.Transport)
+    assert_type(protocol, asyncio.Protocol)
+    assert_type(await loop.run_in_executor(None, callback, "text", 1), None)
+    await loop.create_connection(asyncio.Protocol, "::1", 80, tls=True)  # type: ignore[call-arg]
+    loop.run_in_executor(None, callback, "text")  # type: ignore[arg-type]

@@ -153,6 +153,7 @@ static int
 BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->exit);
     Py_VISIT(self->published);
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
@@ -171,6 +172,7 @@ BaseLoop_clear(LoopObject *self)
     if (self->state != NULL) {
         fl_loop_shut(self);
     }
+    Py_CLEAR(self->exit);
     Py_CLEAR(self->published);
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);
@@ -222,6 +224,12 @@ BaseLoop_get_debug(LoopObject *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+BaseLoop_get_closed(LoopObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->closed);
+}
+
+static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
     return fl_or_none(self->current_handle);
@@ -235,6 +243,7 @@ BaseLoop_get_thread_id(LoopObject *self, void *Py_UNUSED(closure))
 
 static PyGetSetDef base_loop_getset[] = {
     {"_debug", (getter)BaseLoop_get_debug, NULL, "Whether debug mode is on.", NULL},
+    {"_closed", (getter)BaseLoop_get_closed, NULL, "Whether the loop is closed.", NULL},
     {"_current_handle", (getter)BaseLoop_get_current_handle, NULL,
      "Debug mode: the Handle that runs, or None.", NULL},
     {"_thread_id", (getter)BaseLoop_get_thread_id, NULL, "The running thread, or None.", NULL},

@@ -2,6 +2,7 @@
 #include "loop/handle.h"
 
 #include "loop/current.h"
+#include "loop/exit.h"
 #include "py/call.h"
 #include "py/freelist.h"
 
@@ -285,18 +286,17 @@ handle_end_run(HandleObject *self)
     }
 }
 
-int
+void
 fl_handle_run(HandleObject *self)
 {
     if (self->callback == NULL) { /* _run() of a handle that was cancelled or has run */
-        return 0;
+        return;
     }
     bool nested = self->running;
     self->running = true;
     self->runner = self->threadsafe ? PyThread_get_thread_ident() : 0;
-    int rc = handle_call(self);
-    if (rc < 0) {
-        rc = fl_handle_report(self->loop, self);
+    if (handle_call(self) < 0) {
+        fl_handle_report(self->loop, self);
     }
     self->running = nested;
     if (self->threadsafe && !nested) {
@@ -305,19 +305,19 @@ fl_handle_run(HandleObject *self)
     if (self->cancelled && !nested) {
         handle_forget_call(self);
     }
-    return rc;
 }
 
-int
+void
 fl_handle_run_ready(LoopObject *loop, PyObject *item)
 {
     HandleObject *self = (HandleObject *)item;
-    int rc = 0;
-    if (!self->cancelled) {
-        rc = fl_current_publish(loop, NULL) < 0 ? fl_handle_report(loop, self) : fl_handle_run(self);
+    if (!self->cancelled && fl_current_publish(loop, NULL) < 0) {
+        fl_handle_report(loop, self);
+    }
+    else if (!self->cancelled) {
+        fl_handle_run(self);
     }
     fl_handle_release(self);
-    return rc;
 }
 
 /* -- reporting ------------------------------------------------------------------------------------- */
@@ -360,38 +360,20 @@ fl_handle_describe_call(HandleObject *self)
     return text;
 }
 
-static PyObject *
-handle_error_context(HandleObject *self, PyObject *exc)
-{
-    PyObject *call = fl_handle_describe_call(self);
-    if (call == NULL) {
-        return NULL;
-    }
-    PyObject *message = PyUnicode_FromFormat("Exception in callback %U", call);
-    Py_DECREF(call);
-    PyObject *context = message == NULL ? NULL : PyDict_New();
-    fl_state *state = self->loop->state;
-    if (context != NULL &&
-        (PyDict_SetItem(context, state->str_message, message) < 0 ||
-         PyDict_SetItem(context, state->str_exception, exc) < 0 ||
-         PyDict_SetItem(context, state->str_handle, (PyObject *)self) < 0 ||
-         (self->source_tb != NULL &&
-          PyDict_SetItem(context, state->str_source_traceback, self->source_tb) < 0))) {
-        Py_CLEAR(context);
-    }
-    Py_XDECREF(message);
-    return context;
-}
-
-int
+void
 fl_handle_report(LoopObject *loop, HandleObject *self)
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (fl_exit_if_asked(loop)) {
+        return;
     }
+    fl_state *state = loop->state;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *context = handle_error_context(self, exc);
-    int rc = fl_report_exception(loop->state, (PyObject *)loop, context, exc);
+    PyObject *call = fl_handle_describe_call(self);
+    PyObject *message = call == NULL ? NULL : PyUnicode_FromFormat("Exception in callback %U", call);
+    Py_XDECREF(call);
+    PyObject *context =
+        fl_error_context(state, message, state->str_exception, exc, state->str_handle, self,
+                         state->str_source_traceback, self->source_tb, NULL);
+    fl_exit_report(loop, context, exc);
     Py_DECREF(exc);
-    return rc;
 }

@@ -48,15 +48,14 @@ void fl_handle_cancel(HandleObject *handle);
    from another thread wait while the callback runs.  Releases the interpreter lock while it waits. */
 void fl_handle_wait_for_run(HandleObject *handle);
 
-/* Call the callback in its context.  0, or -1 with an exception that has to leave run_forever(). */
-int fl_handle_run(HandleObject *handle);
+/* Call the callback in its context. */
+void fl_handle_run(HandleObject *handle);
 
 /* Call callback(*args) in context; nargsf as for a vectorcall.  0, or -1 with whatever was raised. */
 int fl_run_in_context(PyObject *context, PyObject *callback, PyObject *const *args, size_t nargsf);
 
-/* Give the raised exception of a callback to the exception handler, with handle (or NULL) as its origin.
-   0, or -1 with an exception that has to leave run_forever(). */
-int fl_handle_report(LoopObject *loop, HandleObject *handle);
+/* The raised exception of a callback ends the run, or goes to the exception handler, with handle as its origin. */
+void fl_handle_report(LoopObject *loop, HandleObject *handle);
 
 /* tp_traverse and tp_clear of TimerHandle. */
 int fl_handle_traverse(HandleObject *handle, visitproc visit, void *arg);
@@ -75,7 +74,7 @@ PyObject *fl_handle_args(HandleObject *handle);
 PyObject *fl_handle_describe_call(HandleObject *handle);
 
 /* The work of a FL_READY_HANDLE word. */
-int fl_handle_run_ready(LoopObject *loop, PyObject *item);
+void fl_handle_run_ready(LoopObject *loop, PyObject *item);
 
 /* Add the types to the module state and the run function for FL_READY_HANDLE.  0 or -1. */
 int fl_handle_setup_types(PyObject *module, fl_state *state);

@@ -1,6 +1,8 @@
 /* The Python face of Handle and TimerHandle: methods, description, comparison, attributes. */
 #include "loop/handle.h"
 
+#include "loop/exit.h"
+
 #include "py/types.h"
 
 #include <structmember.h>
@@ -45,7 +47,16 @@ PyDoc_STRVAR(Handle_run_doc, "_run($self, /)\n--\n\n"
 static PyObject *
 Handle_run(HandleObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return fl_handle_run(self) < 0 ? NULL : Py_NewRef(Py_None);
+    LoopObject *loop = self->loop;
+    if (loop == NULL) { /* of a handle that was cancelled or has run */
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(loop);
+    PyObject *before = fl_exit_begin(loop);
+    fl_handle_run(self);
+    int rc = fl_exit_end(loop, before, 0);
+    Py_DECREF(loop);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(Handle_when_doc,

@@ -3,53 +3,91 @@
 
 #include "base/clock.h"
 #include "loop/current.h"
+#include "loop/exit.h"
 
 /* -- readiness ------------------------------------------------------------------------------------- */
 
-int
+void
 fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
 {
     PyObject *object = Py_NewRef(io->object);
     int64_t begin = loop->debug ? fl_clock_ns() : 0;
-    int rc = io->ops->ready(io, ready);
-    if (begin != 0 && rc == 0) {
-        rc = fl_loop_check_slow(loop, object, begin);
+    io->ops->ready(io, ready);
+    if (begin != 0 && loop->exit == NULL && fl_loop_check_slow(loop, object, begin) < 0) {
+        fl_exit_with_raised(loop);
     }
     Py_DECREF(object);
-    return rc < 0 ? -1 : fl_io_flush(loop);
+    fl_io_flush(loop);
+}
+
+/* 0, or -1 with MemoryError. */
+static int
+io_push(LoopObject *loop, fl_io *io, unsigned due)
+{
+    if (fl_ring_push(&loop->ready, (uintptr_t)io | FL_READY_IO) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(io->object);
+    io->due |= (uint8_t)due;
+    return 0;
 }
 
 int
 fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
 {
-    bool queued = io->due != 0;
-    io->due |= (uint8_t)ready;
-    if (queued) {
+    if (io->due & (FL_READ | FL_WRITE)) { /* its word is queued */
+        io->due |= (uint8_t)ready;
         return 0;
     }
-    uintptr_t word = (uintptr_t)io | FL_READY_IO;
-    if (fl_ring_push(&loop->ready, word) < 0) {
-        io->due = 0;
-        PyErr_NoMemory();
-        return -1;
-    }
-    Py_INCREF(io->object);
-    return 0;
+    return io_push(loop, io, ready);
 }
 
 int
+fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
+{
+    return fl_loop_check_closed(loop) < 0 ? -1 : io_push(loop, io, turn);
+}
+
+static void
+io_ready(LoopObject *loop, fl_io *io, unsigned due)
+{
+    unsigned ready = due & fl_io_watched(loop, io);
+    if (ready != 0) {
+        io->ops->ready(io, ready);
+    }
+}
+
+/* There is a word for each turn and one for all readiness.  Which of them comes first does not matter: nothing is watched
+   before the first turn and after the last was asked for. */
+static void
+io_run(LoopObject *loop, fl_io *io)
+{
+    unsigned due = io->due;
+    if (due & FL_IO_BEGIN) {
+        io->due &= (uint8_t)~FL_IO_BEGIN;
+        io->ops->begin(io);
+    }
+    else if (due & FL_IO_END) {
+        io->due &= (uint8_t)~FL_IO_END;
+        io->ops->end(io);
+    }
+    else {
+        io->due = 0;
+        io_ready(loop, io, due);
+    }
+}
+
+void
 fl_io_run_ready(LoopObject *loop, PyObject *item)
 {
     fl_io *io = (fl_io *)item;
     PyObject *object = io->object; /* its reference was the word's */
-    unsigned ready = io->due & fl_io_watched(loop, io);
-    io->due = 0;
-    int rc = ready == 0 ? 0 : fl_current_publish(loop, NULL);
-    if (ready != 0 && rc == 0) {
-        rc = io->ops->ready(io, ready);
+    if (fl_current_publish(loop, NULL) < 0) {
+        fl_exit_with_raised(loop); /* and what it waits for is done all the same */
     }
+    io_run(loop, io);
     Py_DECREF(object);
-    return rc;
 }
 
 /* -- corked ---------------------------------------------------------------------------------------- */
@@ -72,20 +110,16 @@ fl_io_uncork(fl_io *io)
     }
 }
 
-int
+void
 fl_io_flush_all(LoopObject *loop)
 {
-    while (loop->corked.next != &loop->corked && !loop->closed) {
+    while (loop->corked.next != &loop->corked && !loop->closed && loop->exit == NULL) {
         fl_io *io = FL_LIST_OWNER(loop->corked.next, fl_io, cork);
         fl_list_remove(&io->cork);
         PyObject *object = io->object; /* its reference was the list's */
-        int rc = io->ops->flush(io);
+        io->ops->flush(io);
         Py_DECREF(object);
-        if (rc < 0) {
-            return -1;
-        }
     }
-    return 0;
 }
 
 void

@@ -6,11 +6,20 @@
 
 typedef struct {
     /* The descriptor is ready for `ready` (FL_READ | FL_WRITE) of what is watched for.  The caller holds a
-       reference to io->object.  0, or -1 with an exception that has to leave run_forever(). */
-    int (*ready)(fl_io *io, unsigned ready);
-    /* Send what was written while a callback ran, which has returned now.  Likewise. */
-    int (*flush)(fl_io *io);
+       reference to io->object. */
+    void (*ready)(fl_io *io, unsigned ready);
+    /* Send what was written while a callback ran, which has returned now.  NULL: it is never corked. */
+    void (*flush)(fl_io *io);
+    /* Its first and its last turn, as fl_io_queue() was asked.  NULL: never asked. */
+    void (*begin)(fl_io *io);
+    void (*end)(fl_io *io);
 } fl_io_ops;
+
+/* What an fl_io may be due besides FL_READ and FL_WRITE. */
+enum {
+    FL_IO_BEGIN = 4,
+    FL_IO_END = 8,
+};
 
 /* Part of the object that deals with a descriptor.  While it is watched or corked, the loop owns a reference to
    the object. */
@@ -19,7 +28,7 @@ struct fl_io {
     PyObject *object; /* what this is a part of; not owned */
     fl_list cork;     /* in loop->corked, when flush() is to be called */
     int fd;           /* -1 once given up */
-    uint8_t due;      /* FL_READ | FL_WRITE: what it is about to be told, by a FL_READY_IO word */
+    uint8_t due;      /* what it is about to be told, by FL_READY_IO words: FL_READ … FL_IO_END */
     bool closing;     /* close() was called: it is watched until that is done */
     bool lent;        /* others may watch the descriptor, for a while */
 };
@@ -34,13 +43,18 @@ unsigned fl_io_watched(LoopObject *loop, const fl_io *io);
 /* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
 void fl_io_forget(LoopObject *loop, fl_io *io);
 
-/* Tell io that its descriptor is ready: at once, or behind what is queued already.  0, or -1 with an exception
-   that has to leave run_forever(). */
-int fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);
+/* Tell io that its descriptor is ready, at once. */
+void fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);
+
+/* The same behind what is queued already.  0, or -1 with MemoryError. */
 int fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready);
 
+/* Have begin() (FL_IO_BEGIN) or end() (FL_IO_END) called behind what is queued already.  0, or -1 with RuntimeError when
+   the loop is closed or MemoryError. */
+int fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn);
+
 /* The work of a FL_READY_IO word, which carries io and owns a reference to its object. */
-int fl_io_run_ready(LoopObject *loop, PyObject *word_item);
+void fl_io_run_ready(LoopObject *loop, PyObject *word_item);
 
 /* The object of which a ready word owns a reference. */
 static inline PyObject *
@@ -56,14 +70,16 @@ void fl_io_cork(LoopObject *loop, fl_io *io);
 /* Not any more. */
 void fl_io_uncork(fl_io *io);
 
-/* Flush whoever is corked.  0, or -1 with an exception that has to leave run_forever(). */
-int fl_io_flush_all(LoopObject *loop);
+/* Flush whoever is corked, until somebody's code ends the run. */
+void fl_io_flush_all(LoopObject *loop);
 
 /* The same after a callback, where mostly nobody is. */
-static inline int
+static inline void
 fl_io_flush(LoopObject *loop)
 {
-    return loop->corked.next == &loop->corked ? 0 : fl_io_flush_all(loop);
+    if (loop->corked.next != &loop->corked) {
+        fl_io_flush_all(loop);
+    }
 }
 
 /* Forget everybody who is corked, in a loop that ends. */

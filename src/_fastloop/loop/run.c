@@ -1,5 +1,6 @@
 /* The run loop: turns of poll, timers and ready work. */
 #include "loop/current.h"
+#include "loop/exit.h"
 #include "loop/handle.h"
 #include "loop/io.h"
 #include "loop/timers.h"
@@ -130,9 +131,12 @@ loop_poll(LoopObject *loop, int64_t timeout)
 {
     fl_event events[EVENTS_PER_POLL];
     if (fl_current_publish(loop, NULL) < 0 || PyErr_CheckSignals() < 0 ||
-        fl_loop_check_closed(loop) < 0 || /* a signal handler may have forked */
-        fl_io_flush(loop) < 0) {          /* or have written to a transport */
+        fl_loop_check_closed(loop) < 0) { /* a signal handler may have forked */
         return -1;
+    }
+    fl_io_flush(loop); /* or have written to a transport */
+    if (loop->exit != NULL) {
+        return 0;
     }
     if (fl_ring_len(&loop->ready) > 0 || loop->stopping) {
         timeout = 0; /* a signal handler scheduled something */
@@ -147,7 +151,11 @@ loop_poll(LoopObject *loop, int64_t timeout)
     if (loop->forked) {
         return fl_loop_check_closed(loop);
     }
-    return n < 0 ? fl_raise_errno(n) : fl_watch_dispatch(loop, events, n);
+    if (n < 0) {
+        return fl_raise_errno(n);
+    }
+    fl_watch_dispatch(loop, events, n);
+    return 0;
 }
 
 /* With work to do (wait == 0) the kernel is not asked at every turn, but often enough not to starve
@@ -182,15 +190,15 @@ loop_collect(LoopObject *loop)
         loop->unpolled = 0;
         loop->poll_soon = false;
     }
-    return fl_timers_fire(loop, seconds);
+    return loop->exit != NULL ? 0 : fl_timers_fire(loop, seconds);
 }
 
 /* -- running --------------------------------------------------------------------------------------- */
 
-static int
+static void
 loop_run_word(LoopObject *loop, uintptr_t word)
 {
-    return loop->state->run_ready[fl_ready_kind_of(word)](loop, fl_ready_item(word));
+    loop->state->run_ready[fl_ready_kind_of(word)](loop, fl_ready_item(word));
 }
 
 int
@@ -215,16 +223,16 @@ fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin)
 }
 
 /* In debug mode: run one item, remembering the handle and watching the time it takes. */
-static int
+static void
 loop_run_word_debug(LoopObject *loop, uintptr_t word)
 {
     PyObject *item = Py_NewRef(fl_io_ready_object(word));
     bool is_handle = fl_ready_kind_of(word) == FL_READY_HANDLE;
     Py_XSETREF(loop->current_handle, is_handle ? Py_NewRef(item) : NULL);
     int64_t begin = fl_clock_ns();
-    int rc = loop_run_word(loop, word);
-    if (rc == 0) {
-        rc = fl_loop_check_slow(loop, item, begin);
+    loop_run_word(loop, word);
+    if (loop->exit == NULL && fl_loop_check_slow(loop, item, begin) < 0) {
+        fl_exit_with_raised(loop);
     }
     Py_CLEAR(loop->current_handle);
     if (is_handle) {
@@ -233,55 +241,58 @@ loop_run_word_debug(LoopObject *loop, uintptr_t word)
     else {
         Py_DECREF(item);
     }
-    return rc;
 }
 
 /* Run what is ready now; what gets ready meanwhile waits for the next turn. */
-static int
+static void
 loop_run_ready(LoopObject *loop)
 {
-    for (size_t n = fl_ring_len(&loop->ready); n > 0 && fl_ring_len(&loop->ready) > 0; n--) {
+    for (size_t n = fl_ring_len(&loop->ready);
+         n > 0 && fl_ring_len(&loop->ready) > 0 && loop->exit == NULL; n--) {
         uintptr_t word = fl_ring_pop(&loop->ready);
-        int rc = loop->debug ? loop_run_word_debug(loop, word) : loop_run_word(loop, word);
-        if (rc < 0 || fl_io_flush(loop) < 0) {
-            return -1;
+        if (loop->debug) {
+            loop_run_word_debug(loop, word);
         }
+        else {
+            loop_run_word(loop, word);
+        }
+        fl_io_flush(loop);
     }
-    return 0;
 }
 
 /* One turn: poll when it is due, then run what is ready. */
-static int
+static void
 loop_turn(LoopObject *loop)
 {
     if (fl_loop_check_closed(loop) < 0 || fl_timers_purge(loop) < 0 || loop_collect(loop) < 0) {
-        return -1;
+        fl_exit_with_raised(loop);
     }
-    return loop_run_ready(loop);
+    loop_run_ready(loop);
 }
 
-/* An exception ends the run: what was written before it still leaves.  Returns -1 with the exception. */
-static int
-loop_leave(LoopObject *loop)
+/* The run ends with an exception: what was written before it still leaves. */
+static void
+loop_flush_last(LoopObject *loop)
 {
-    PyObject *leaving = PyErr_GetRaisedException();
-    if (fl_io_flush(loop) < 0) {
+    PyObject *exit = fl_exit_begin(loop);
+    fl_io_flush(loop);
+    if (fl_exit_end(loop, exit, 0) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
-    PyErr_SetRaisedException(leaving);
-    return -1;
 }
 
 int
 fl_loop_run(LoopObject *loop)
 {
+    PyObject *before = fl_exit_begin(loop);
     fl_loop_poll_soon(loop); /* a run begins with a poll, however short it is */
     do {
-        if (loop_turn(loop) < 0) {
-            return loop_leave(loop);
-        }
-    } while (!loop->stopping);
-    return 0;
+        loop_turn(loop);
+    } while (!loop->stopping && loop->exit == NULL);
+    if (loop->exit != NULL) {
+        loop_flush_last(loop);
+    }
+    return fl_exit_end(loop, before, 0);
 }
 
 /* -- the end --------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "loop/watch.h"
 
 #include "base/clock.h"
+#include "loop/exit.h"
 #include "loop/handle.h"
 #include "loop/io.h"
 #include "py/call.h"
@@ -458,9 +459,12 @@ watch_event(LoopObject *loop, const fl_event *event, bool queued)
     if (wanted == 0) {
         return watch_ignore(loop, event);
     }
+    if (watch->io != NULL && queued) {
+        return fl_io_tell_later(loop, watch->io, wanted);
+    }
     if (watch->io != NULL) {
-        return queued ? fl_io_tell_later(loop, watch->io, wanted)
-                      : fl_io_tell(loop, watch->io, wanted);
+        fl_io_tell(loop, watch->io, wanted);
+        return 0;
     }
     if ((wanted & FL_READ) && watch_fire(loop, event->fd, FL_READING) < 0) {
         return -1;
@@ -472,20 +476,19 @@ watch_event(LoopObject *loop, const fl_event *event, bool queued)
     return 0;
 }
 
-int
+void
 fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
 {
     fl_backend *backend = loop->backend; /* a new one reports again what is still ready */
     bool queued = fl_ring_len(&loop->ready) > 0;
-    for (int i = 0; i < n && loop->backend == backend; i++) {
+    for (int i = 0; i < n && loop->backend == backend && loop->exit == NULL; i++) {
         if (events[i].generation == FL_WAKE_GENERATION) {
             fl_loop_drain_wake(loop);
         }
         else if (watch_event(loop, &events[i], queued) < 0) {
-            return -1;
+            fl_exit_with_raised(loop);
         }
     }
-    return 0;
 }
 
 /* -- the end --------------------------------------------------------------------------------------- */

@@ -36,8 +36,8 @@ void fl_watch_abandon(LoopObject *loop, int fd, fl_direction direction, PyObject
    0, or -1 with an exception. */
 int fl_watch_wake(LoopObject *loop, int fd, fl_direction direction);
 
-/* Act on what the backend reported.  0, or -1 with an exception. */
-int fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);
+/* Act on what the backend reported, until somebody's code ends the run. */
+void fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);
 
 /* Drop everybody, in a loop that closes. */
 void fl_watch_clear(LoopObject *loop);

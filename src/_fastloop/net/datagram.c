@@ -1,6 +1,7 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
+#include "loop/exit.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -8,49 +9,55 @@
 
 #define DATAGRAM_MAX 65536 /* bytes of an IPv4 or IPv6 datagram, and more */
 
+static const char datagrams_lost[] = "Datagrams were lost";
+static const char write_failed[] = "Fatal write error on datagram transport";
+
 /* -- calling the protocol -------------------------------------------------------------------------- */
 
 /* protocol.error_received() with the raised exception. */
-static int
+static void
 datagram_tell_error(DatagramObject *self)
 {
     PyObject *name = self->loop->state->str_error_received;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
     Py_DECREF(exc);
-    return fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called((TransportObject *)self, name, result);
 }
 
 /* The same for a system call that has failed. */
-static int
+static void
 datagram_error(DatagramObject *self, int err)
 {
     fl_raise_errno(err);
-    return datagram_tell_error(self);
+    datagram_tell_error(self);
 }
 
 /* The raised exception of a method of the socket: an OSError goes to the protocol, any other ends the transport. */
-static int
+static void
 datagram_method_failed(DatagramObject *self, const char *message)
 {
-    return PyErr_ExceptionMatches(PyExc_OSError)
-               ? datagram_tell_error(self)
-               : fl_transport_fatal((TransportObject *)self, message);
+    if (PyErr_ExceptionMatches(PyExc_OSError)) {
+        datagram_tell_error(self);
+    }
+    else {
+        fl_transport_fatal((TransportObject *)self, message);
+    }
 }
 
 /* protocol.datagram_received(data, address); both are taken. */
-static int
+static void
 datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
 {
     PyObject *name = self->loop->state->str_datagram_received;
     PyObject *result = fl_transport_call_two((TransportObject *)self, name, data, address);
     Py_DECREF(data);
     Py_DECREF(address);
-    return fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called((TransportObject *)self, name, result);
 }
 
-/* Keep a datagram for later; both are taken.  0 or -1. */
-static int
+/* Keep a datagram for later; both are taken. */
+static void
 datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
 {
     PyObject *pair = PyTuple_Pack(2, data, address);
@@ -59,51 +66,60 @@ datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
     if (pair != NULL && self->arrived == NULL) {
         self->arrived = PyList_New(0);
     }
-    int rc = pair == NULL || self->arrived == NULL ? -1 : PyList_Append(self->arrived, pair);
+    if (pair == NULL || self->arrived == NULL || PyList_Append(self->arrived, pair) < 0) {
+        fl_transport_report((TransportObject *)self, datagrams_lost);
+    }
     Py_XDECREF(pair);
-    return rc;
 }
 
 /* Deliver a datagram; or keep it, while reading is paused or an exception ends the run; or drop it, once a callback
-   has closed the transport.  Both are taken.  0, or -1 that has to leave. */
-static int
-datagram_dispose(DatagramObject *self, PyObject *data, PyObject *address, bool leaving)
+   has closed the transport.  Both are taken. */
+static void
+datagram_dispose(DatagramObject *self, PyObject *data, PyObject *address)
 {
-    if (self->io.closing) {
+    if (self->phase >= FL_CLOSING) {
         Py_DECREF(data);
         Py_DECREF(address);
-        return 0;
     }
-    if (leaving || self->paused) {
-        return datagram_keep(self, data, address);
+    else if (self->paused || self->loop->exit != NULL) {
+        datagram_keep(self, data, address);
     }
-    return datagram_deliver(self, data, address);
+    else {
+        datagram_deliver(self, data, address);
+    }
 }
 
 int
 fl_datagram_deliver_soon(TransportObject *transport)
 {
     DatagramObject *self = (DatagramObject *)transport;
-    bool due = self->arrived != NULL && !self->paused && !self->io.closing;
+    bool due = self->arrived != NULL && !self->paused && self->phase < FL_CLOSING;
     return due ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }
 
-/* Deliver what was kept.  0, or -1 that has to leave. */
-static int
+/* Have the rest delivered in the next turn. */
+static void
+datagram_deliver_rest(DatagramObject *self)
+{
+    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
+        fl_transport_report((TransportObject *)self, datagrams_lost);
+    }
+}
+
+/* Deliver what was kept. */
+static void
 datagram_deliver_kept(DatagramObject *self)
 {
     PyObject *kept = self->arrived;
     self->arrived = NULL;
-    PyObject *leaving = NULL;
     for (Py_ssize_t i = 0; kept != NULL && i < PyList_GET_SIZE(kept); i++) {
         PyObject *pair = PyList_GET_ITEM(kept, i);
         PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
         PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
-        fl_leaving_step(&leaving, datagram_dispose(self, data, address, leaving != NULL));
+        datagram_dispose(self, data, address);
     }
     Py_XDECREF(kept);
-    fl_leaving_step(&leaving, fl_datagram_deliver_soon((TransportObject *)self));
-    return fl_leaving_raise(leaving);
+    datagram_deliver_rest(self);
 }
 
 /* -- addresses ------------------------------------------------------------------------------------- */
@@ -146,9 +162,9 @@ address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
 
 /* -- receiving ------------------------------------------------------------------------------------- */
 
-/* For families whose addresses only Python's socket module knows, or whose datagrams may be long: one of them.
-   1, 0 when there is none, or -1 that has to leave. */
-static int
+/* For families whose addresses only Python's socket module knows, or whose datagrams may be long: one of them, if there is
+   one.  Returns whether there was. */
+static bool
 datagram_read_one(DatagramObject *self)
 {
     PyObject *sock = fl_transport_socket((TransportObject *)self);
@@ -161,24 +177,27 @@ datagram_read_one(DatagramObject *self)
         PyObject *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
         PyObject *address = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
         Py_DECREF(pair);
-        return datagram_deliver(self, data, address) < 0 ? -1 : 1;
+        datagram_deliver(self, data, address);
+        return true;
     }
     if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
         PyErr_ExceptionMatches(PyExc_InterruptedError)) {
         PyErr_Clear();
-        return 0;
     }
-    return datagram_method_failed(self, "Fatal read error on datagram transport");
+    else {
+        datagram_method_failed(self, "Fatal read error on datagram transport");
+    }
+    return false;
 }
 
-static int
+static void
 datagram_read_each(DatagramObject *self)
 {
-    int more = 1;
-    for (int i = 0; i < FL_DATAGRAM_BATCH && more > 0 && !self->io.closing && !self->paused; i++) {
-        more = datagram_read_one(self);
+    bool more = true;
+    for (int i = 0; i < FL_DATAGRAM_BATCH && more; i++) {
+        more = datagram_read_one(self) && self->phase < FL_CLOSING && !self->paused &&
+               self->loop->exit == NULL;
     }
-    return more < 0 ? -1 : 0;
 }
 
 /* One system call's worth. */
@@ -221,34 +240,43 @@ batch_objects(DatagramObject *self, fl_batch *batch, int n, PyObject **data, PyO
     return n;
 }
 
-int
-fl_datagram_read(DatagramObject *self)
+/* All that one system call brings. */
+static void
+datagram_read_batch(DatagramObject *self)
 {
-    if (self->arrived != NULL) {
-        return datagram_deliver_kept(self);
-    }
-    if (self->family != AF_INET && self->family != AF_INET6) {
-        return datagram_read_each(self);
-    }
     fl_batch batch;
     PyObject *data[FL_DATAGRAM_BATCH], *addresses[FL_DATAGRAM_BATCH];
     char *scratch = fl_loop_scratch(self->loop);
     int n = scratch == NULL ? -ENOMEM : batch_receive(self, &batch, scratch);
     if (n < 0) {
         PyErr_Clear();
-        return fl_try_later(n) ? 0 : datagram_error(self, n);
+        if (!fl_try_later(n)) {
+            datagram_error(self, n);
+        }
+        return;
     }
     int made = batch_objects(self, &batch, n, data, addresses);
-    PyObject *leaving = NULL;
     if (made < n) {
-        fl_leaving_step(&leaving,
-                        fl_transport_report((TransportObject *)self, "Datagrams were lost"));
+        fl_transport_report((TransportObject *)self, datagrams_lost);
     }
     for (int i = 0; i < made; i++) {
-        fl_leaving_step(&leaving, datagram_dispose(self, data[i], addresses[i], leaving != NULL));
+        datagram_dispose(self, data[i], addresses[i]);
     }
-    fl_leaving_step(&leaving, fl_datagram_deliver_soon((TransportObject *)self));
-    return fl_leaving_raise(leaving);
+    datagram_deliver_rest(self);
+}
+
+void
+fl_datagram_read(DatagramObject *self)
+{
+    if (self->arrived != NULL) {
+        datagram_deliver_kept(self);
+    }
+    else if (self->family != AF_INET && self->family != AF_INET6) {
+        datagram_read_each(self);
+    }
+    else {
+        datagram_read_batch(self);
+    }
 }
 
 /* -- sending --------------------------------------------------------------------------------------- */
@@ -370,30 +398,43 @@ queue_send_batch(DatagramObject *self)
     return sent < 0 ? -errno : sent;
 }
 
-/* Send the first or some more.  1 to go on, 0 when the kernel takes no more, -1 with what has to leave. */
-static int
+/* Send the first or some more.  Returns false when the kernel takes no more. */
+static bool
 queue_advance(DatagramObject *self)
 {
     if (queue_first(self)->address != NULL) {
         int sent = queue_send_method(self);
         if (sent < 0) {
-            sent = datagram_method_failed(self, "Fatal write error on datagram transport") < 0 ? -1
-                                                                                               : 1;
+            datagram_method_failed(self, write_failed);
         }
-        return sent;
+        return sent != 0;
     }
     int sent = queue_send_batch(self);
     if (fl_try_later(sent)) {
-        return 0;
+        return false;
     }
     for (int i = 0; i < (sent < 0 ? 1 : sent); i++) {
         queue_pop(self);
     }
     fl_loop_poll_soon(self->loop); /* the receiver may belong to the same loop */
-    return sent < 0 && datagram_error(self, sent) < 0 ? -1 : 1;
+    if (sent < 0) {
+        datagram_error(self, sent);
+    }
+    return true;
 }
 
-int
+/* Send what is queued now; what a callback sends meanwhile waits for the next turn, for the others' sake. */
+static void
+queue_send(DatagramObject *self)
+{
+    bool more = true;
+    for (uint32_t n = self->queue_len; n > 0 && self->queue_len > 0 && self->io.fd >= 0 && more;
+         n--) {
+        more = queue_advance(self) && self->loop->exit == NULL;
+    }
+}
+
+void
 fl_datagram_flush(DatagramObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
@@ -402,31 +443,21 @@ fl_datagram_flush(DatagramObject *self)
         fl_datagram_discard(transport);
     }
     if (self->sending) {
-        return 0; /* whoever sends goes on with it */
+        return; /* whoever sends goes on with it */
     }
-    int more = 1;
-    /* what a callback sends meanwhile waits for the next turn, for the others' sake */
-    for (uint32_t n = self->queue_len; n > 0 && self->queue_len > 0 && self->io.fd >= 0 && more > 0;
-         n--) {
-        more = queue_advance(self);
-    }
-    bool left = self->queue_len > 0 && !self->conn_lost;
-    if (more >= 0 && self->draining != left && self->io.fd >= 0) {
+    queue_send(self);
+    bool left = self->queue_len > 0 && self->phase < FL_LOSING;
+    if (self->draining != left && self->io.fd >= 0) {
         self->draining = left;
-        more = fl_transport_rearm(transport) < 0
-                   ? fl_transport_fatal(transport, "Fatal write error on datagram transport")
-                   : 0;
+        if (fl_transport_rearm(transport) < 0) {
+            fl_transport_fatal(transport, write_failed);
+        }
     }
-    bool was_paused = self->protocol_paused;
-    if (more < 0 || fl_transport_maybe_pause(transport) < 0 ||
-        (was_paused && !self->conn_lost && fl_transport_maybe_resume(transport) < 0)) {
-        return -1;
-    }
-    if (self->queue_len == 0 && self->io.closing && !self->conn_lost) {
+    fl_transport_sent(transport);
+    if (self->queue_len == 0 && self->phase == FL_CLOSING) {
         fl_io_forget(self->loop, &self->io);
-        return fl_transport_schedule_lost(transport, NULL);
+        fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }
-    return 0;
 }
 
 int
@@ -445,12 +476,14 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
         (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
     self->queue_size += datagram_cost(data);
     if (self->draining || self->sending) {
-        return fl_transport_maybe_pause((TransportObject *)self);
+        fl_transport_maybe_pause((TransportObject *)self);
     }
-    if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
-        self->loop->thread_id != PyThread_get_thread_ident()) {
-        return fl_datagram_flush(self);
+    else if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
+             self->loop->thread_id != PyThread_get_thread_ident()) {
+        fl_datagram_flush(self);
     }
-    fl_io_cork(self->loop, &self->io);
+    else {
+        fl_io_cork(self->loop, &self->io);
+    }
     return 0;
 }

@@ -37,8 +37,8 @@ typedef struct {
     fl_known_address known[FL_DATAGRAM_BATCH]; /* by the port's low bits */
 } DatagramObject;
 
-/* Take what has arrived and hand it to the protocol.  0, or -1 that has to leave run_forever(). */
-int fl_datagram_read(DatagramObject *self);
+/* Take what has arrived and hand it to the protocol. */
+void fl_datagram_read(DatagramObject *self);
 
 /* Have what waits for the protocol delivered before anything else.  0 or -1. */
 int fl_datagram_deliver_soon(TransportObject *self);
@@ -47,8 +47,8 @@ int fl_datagram_deliver_soon(TransportObject *self);
    once.  0, or -1 with an exception. */
 int fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address);
 
-/* Send what the kernel takes.  0, or -1 that has to leave run_forever(). */
-int fl_datagram_flush(DatagramObject *self);
+/* Send what the kernel takes. */
+void fl_datagram_flush(DatagramObject *self);
 
 /* Drop what waits. */
 void fl_datagram_discard(TransportObject *self);

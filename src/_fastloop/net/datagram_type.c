@@ -1,6 +1,7 @@
 /* The Python face of DatagramTransport. */
 #include "net/datagram.h"
 
+#include "loop/exit.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "py/types.h"
@@ -10,30 +11,35 @@
 
 /* -- readiness ------------------------------------------------------------------------------------- */
 
-static int
+static void
 datagram_ready(fl_io *io, unsigned ready)
 {
     DatagramObject *self = (DatagramObject *)io->object;
     if (self->paused) {
-        return fl_transport_rearm((TransportObject *)self);
+        fl_transport_rearm_ready((TransportObject *)self);
+        return;
     }
-    if ((ready & FL_READ) && !self->io.closing && fl_datagram_read(self) < 0) {
-        return -1;
+    if ((ready & FL_READ) && self->phase < FL_CLOSING) {
+        fl_datagram_read(self);
     }
-    return (ready & FL_WRITE) && self->draining ? fl_datagram_flush(self) : 0;
+    if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
+        fl_datagram_flush(self);
+    }
 }
 
-static int
+static void
 datagram_flush_io(fl_io *io)
 {
-    return fl_datagram_flush((DatagramObject *)io->object);
+    fl_datagram_flush((DatagramObject *)io->object);
 }
 
-static int
-datagram_hurry(TransportObject *transport)
+static void
+datagram_flush_cork(TransportObject *transport)
 {
     DatagramObject *self = (DatagramObject *)transport;
-    return self->queue_len > 0 && !self->draining ? fl_datagram_flush(self) : 0;
+    if (self->queue_len > 0 && !self->draining) {
+        fl_datagram_flush(self);
+    }
 }
 
 static size_t
@@ -45,7 +51,7 @@ datagram_unsent(TransportObject *transport)
 }
 
 static const fl_transport_ops datagram_ops = {
-    .io = {.ready = datagram_ready, .flush = datagram_flush_io},
+    .io = FL_TRANSPORT_IO(datagram_ready, datagram_flush_io),
     .read_error = "Fatal read error on datagram transport",
     .write_error = "Fatal write error on datagram transport",
     .high_water = FL_TRANSPORT_DEFAULT_HIGH,
@@ -53,7 +59,7 @@ static const fl_transport_ops datagram_ops = {
     .quiet_errors = true,
     .unsent = datagram_unsent,
     .discard = fl_datagram_discard,
-    .hurry = datagram_hurry,
+    .flush_cork = datagram_flush_cork,
     .resumed = fl_datagram_deliver_soon,
 };
 
@@ -200,12 +206,13 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
         return NULL;
     }
     int rc = 0;
-    if (send && self->conn_lost && (self->address != NULL || self->io.fd < 0)) {
+    if (send && self->phase >= FL_LOSING && (self->address != NULL || self->io.fd < 0)) {
         rc = fl_transport_vain_write((TransportObject *)self, "socket.send() raised exception.");
         Py_DECREF(data);
     }
     else if (send) {
-        rc = fl_datagram_send(self, data, address);
+        PyObject *before = fl_exit_begin(self->loop);
+        rc = fl_exit_end(self->loop, before, fl_datagram_send(self, data, address));
     }
     else {
         Py_DECREF(data);
@@ -223,7 +230,7 @@ static PyMethodDef datagram_methods[] = {
 static PyObject *
 DatagramTransport_get_sock(DatagramObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : self->file);
+    return fl_or_none(self->phase == FL_LOST ? NULL : self->file);
 }
 
 static PyGetSetDef datagram_getset[] = {

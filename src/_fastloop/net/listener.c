@@ -1,6 +1,7 @@
 /* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
 #include "net/listener.h"
 
+#include "loop/exit.h"
 #include "net/socket_object.h"
 #include "net/stream.h"
 #include "py/args.h"
@@ -26,18 +27,19 @@ typedef struct {
 
 /* -- one connection -------------------------------------------------------------------------------- */
 
-/* {message, exception[, transport]} for an error before the connection's transport exists. */
-static int
+/* Report the raised exception, of a time before the connection's transport exists. */
+static void
 listener_report(ListenerObject *self, const char *message)
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (fl_exit_if_asked(self->loop)) {
+        return;
     }
+    fl_state *state = self->loop->state;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *context = Py_BuildValue("{sssO}", "message", message, "exception", exc);
-    int rc = fl_report_exception(self->loop->state, (PyObject *)self->loop, context, exc);
+    PyObject *context =
+        fl_error_context(state, PyUnicode_FromString(message), state->str_exception, exc, NULL);
+    fl_exit_report(self->loop, context, exc);
     Py_DECREF(exc);
-    return rc;
 }
 
 /* accepted(sock, address), where address is None unless it is IPv4 or IPv6.  0 or -1 with an exception. */
@@ -80,26 +82,27 @@ listener_serve(ListenerObject *self, int fd, const fl_inet *peer)
     return rc;
 }
 
-/* Deal with one connection in a context of its own.  0, or -1 that has to leave run_forever(). */
-static int
+/* Deal with one connection in a context of its own. */
+static void
 listener_admit(ListenerObject *self, int fd, const fl_inet *peer)
 {
+    static const char failed[] = "Error on transport creation for incoming connection";
     PyObject *context = PyContext_Copy(self->context);
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
         close(fd);
-        return listener_report(self, "Error on transport creation for incoming connection");
+        listener_report(self, failed);
+        return;
     }
     int rc =
         self->accepted != NULL ? listener_hand_on(self, fd, peer) : listener_serve(self, fd, peer);
     if (rc < 0) {
-        rc = listener_report(self, "Error on transport creation for incoming connection");
+        listener_report(self, failed);
     }
     if (PyContext_Exit(context) < 0) {
-        rc = -1;
+        fl_exit_with_raised(self->loop);
     }
     Py_DECREF(context);
-    return rc;
 }
 
 /* -- accepting ------------------------------------------------------------------------------------- */
@@ -158,32 +161,37 @@ listener_rest(ListenerObject *self, int err)
     PyErr_SetFromErrno(PyExc_OSError);
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *sock = PyObject_CallOneArg(state->TransportSocket, self->sock);
-    PyObject *context = sock == NULL ? NULL
-                                     : Py_BuildValue("{sssOsO}", "message",
-                                                     "socket.accept() out of system resource",
-                                                     "exception", exc, "socket", sock);
+    PyObject *message =
+        sock == NULL ? NULL : PyUnicode_FromString("socket.accept() out of system resource");
+    PyObject *context =
+        fl_error_context(state, message, state->str_exception, exc, state->str_socket, sock, NULL);
     Py_DECREF(exc);
     Py_XDECREF(sock);
     return fl_call_exception_handler(state, (PyObject *)self->loop, context);
 }
 
-static int
+static void
 listener_failed(ListenerObject *self, int err)
 {
     if (accept_error_is_shortage(err)) {
-        return listener_rest(self, err) < 0 ? listener_report(self, "Error on accept") : 0;
+        if (listener_rest(self, err) < 0) {
+            listener_report(self, "Error on accept");
+        }
+        return;
     }
     fl_io_forget(self->loop, &self->io);
     errno = err;
     PyErr_SetFromErrno(PyExc_OSError);
-    return listener_report(self, "Fatal error on accept");
+    listener_report(self, "Fatal error on accept");
 }
 
-static int
+static void
 listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
     ListenerObject *self = (ListenerObject *)io->object;
-    for (int i = 0; i < self->backlog && !self->loop->closed && fl_io_watched(self->loop, io); i++) {
+    LoopObject *loop = self->loop;
+    for (int i = 0;
+         i < self->backlog && !loop->closed && loop->exit == NULL && fl_io_watched(loop, io); i++) {
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         fl_inet peer;
@@ -191,24 +199,20 @@ listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
         if (fd < 0 && accept_error_is_passing(errno)) {
             continue;
         }
+        if (fd < 0 && errno == EAGAIN) {
+            return;
+        }
         if (fd < 0) {
-            return errno == EAGAIN ? 0 : listener_failed(self, errno);
+            listener_failed(self, errno);
+            return;
         }
         fl_inet_set(&peer, (struct sockaddr *)&storage, len);
-        if (listener_admit(self, fd, &peer) < 0 || fl_io_flush(self->loop) < 0) {
-            return -1;
-        }
+        listener_admit(self, fd, &peer);
+        fl_io_flush(loop);
     }
-    return 0;
 }
 
-static int
-listener_flush(fl_io *Py_UNUSED(io))
-{
-    return 0; /* it is never corked */
-}
-
-static const fl_io_ops listener_ops = {.ready = listener_ready, .flush = listener_flush};
+static const fl_io_ops listener_ops = {.ready = listener_ready};
 
 /* -- life ------------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* The two ends of pipes, FIFOs, sockets and terminals, each for one direction. */
 #include "net/pipe.h"
 
+#include "loop/exit.h"
 #include "net/stream.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -31,41 +32,35 @@ pipe_send(int fd, const struct iovec *pieces, int n)
 /* -- the reading end ------------------------------------------------------------------------------- */
 
 /* The writing end is closed: that is the end of the transport too, whatever eof_received() says. */
-static int
+static void
 read_pipe_end_of_file(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     PyObject *name = self->loop->state->str_eof_received;
-    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
-        return -1;
-    }
-    self->io.closing = true;
+    fl_transport_log(transport, "info", "%r was closed by peer");
+    fl_transport_enter((TransportObject *)self, FL_CLOSING);
     fl_io_forget(self->loop, &self->io);
-    PyObject *result = fl_transport_call(transport, name, NULL);
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, fl_transport_called(transport, name, result));
-    if (!self->conn_lost) {
-        int scheduled = fl_transport_schedule_lost(transport, NULL);
-        fl_leaving_step(&leaving, fl_transport_closing(transport, scheduled));
+    fl_transport_called(transport, name, fl_transport_call(transport, name, NULL));
+    if (self->phase < FL_LOSING) {
+        fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }
-    return fl_leaving_raise(leaving);
 }
 
-static int
+static void
 read_pipe_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
-    return fl_stream_read((StreamObject *)io->object);
+    fl_stream_read((StreamObject *)io->object);
 }
 
 static const fl_stream_ops read_pipe_ops = {
     .base =
         {
-            .io = {.ready = read_pipe_ready},
+            .io = FL_TRANSPORT_IO(read_pipe_ready, NULL),
             .read_error = "Fatal read error on pipe transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .unsent = fl_stream_unsent,
             .discard = fl_stream_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
         },
     .receive = pipe_receive,
     .end_of_file = read_pipe_end_of_file,
@@ -75,45 +70,44 @@ static const fl_stream_ops read_pipe_ops = {
 /* -- the writing end ------------------------------------------------------------------------------- */
 
 /* The reading end is closed. */
-static int
+static void
 write_pipe_hung_up(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (fl_transport_log(transport, "info", "%r was closed by peer") < 0) {
-        return -1;
-    }
+    fl_transport_log(transport, "info", "%r was closed by peer");
     PyObject *exc = NULL;
     if (self->outbox.size > 0) {
         fl_raise_errno(-EPIPE);
         exc = PyErr_GetRaisedException();
     }
-    int rc = fl_transport_force_close(transport, exc);
+    fl_transport_report_close(transport, fl_transport_force_close(transport, exc));
     Py_XDECREF(exc);
-    return fl_transport_closing(transport, rc);
 }
 
-static int
+static void
 write_pipe_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
     if (ready & FL_READ) {
-        return write_pipe_hung_up(self);
+        write_pipe_hung_up(self);
     }
-    return self->draining ? fl_stream_flush(self) : 0;
+    else if (self->draining) {
+        fl_stream_flush(self);
+    }
 }
 
 static const fl_stream_ops write_pipe_ops = {
     .base =
         {
-            .io = {.ready = write_pipe_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(write_pipe_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on pipe transport",
             .write_error = "Fatal write error on pipe transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .quiet_errors = true,
             .unsent = fl_stream_unsent,
-            .spill = fl_stream_spill,
+            .flush_last = fl_stream_flush_last,
             .discard = fl_stream_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
             .lost = fl_stream_lost,
         },
     .vain_write = "pipe closed by peer or os.write(pipe, data) raised exception.",
@@ -237,7 +231,8 @@ WritePipeTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         pipe_new(type, &write_pipe_ops, given,
                  "Pipe transport is only for pipes, sockets and character devices", &mode);
     if (self != NULL) {
-        self->reading = !S_ISCHR(mode); /* that is how one hears that the reading end was closed */
+        self->wants =
+            S_ISCHR(mode) ? 0 : FL_WANT_PROTOCOL; /* to hear that the reading end was closed */
     }
     return (PyObject *)self;
 }
@@ -255,11 +250,13 @@ write_pipe_write(StreamObject *self, PyObject *bytes)
     if (bytes == NULL) {
         return NULL;
     }
-    if (self->io.closing && !self->conn_lost) { /* what was written before is still being sent */
+    if (self->phase == FL_CLOSING) { /* what was written before is still being sent */
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
-    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_stream_write(self, bytes);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -290,7 +287,9 @@ PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
 static PyObject *
 WritePipe_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return fl_transport_close((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_transport_close((TransportObject *)self);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(can_write_eof_doc, "can_write_eof($self, /)\n--\n\nReturn True.");
@@ -321,7 +320,7 @@ Pipe_repr(StreamObject *self)
     bool writes = self->io.ops == &write_pipe_ops.base.io;
     unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
     bool gone = self->io.fd < 0, inert = gone || self->loop->closed;
-    const char *status = gone ? " closed" : self->io.closing ? " closing" : "";
+    const char *status = gone ? " closed" : self->phase >= FL_CLOSING ? " closing" : "";
     const char *activity = gone                       ? "closed"
                            : inert                    ? "open"
                            : watched && !self->paused ? "polling"
@@ -338,7 +337,7 @@ Pipe_repr(StreamObject *self)
 static PyObject *
 Pipe_get_pipe(StreamObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : self->file);
+    return fl_or_none(self->phase == FL_LOST ? NULL : self->file);
 }
 
 /* Set to None, the transport has nothing to close any more. */
@@ -352,7 +351,7 @@ Pipe_set_pipe(StreamObject *self, PyObject *value, void *Py_UNUSED(closure))
     fl_io_uncork(&self->io);
     fl_io_forget(self->loop, &self->io);
     self->io.fd = -1;
-    self->io.closing = true;
+    fl_transport_enter((TransportObject *)self, FL_CLOSING);
     Py_CLEAR(self->file);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* Byte streams: from the kernel to the protocol and back. */
 #include "net/stream.h"
 
+#include "loop/exit.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"
@@ -75,42 +76,53 @@ stream_receive(StreamObject *self)
     return PyBytes_FromStringAndSize(scratch, n);
 }
 
-static int
-stream_read_failed(StreamObject *self)
+/* Nothing was received: because of the raised exception, or for the moment. */
+static void
+stream_read_nothing(StreamObject *self)
 {
-    return PyErr_Occurred()
-               ? fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.read_error)
-               : 0;
+    if (PyErr_Occurred()) {
+        fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.read_error);
+    }
 }
 
-int
+void
 fl_stream_called(StreamObject *self, PyObject *result, const char *message)
 {
+    Py_XDECREF(result);
     if (result == NULL) {
-        return fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal((TransportObject *)self, message);
     }
-    Py_DECREF(result);
-    return 0;
 }
 
-static int
-stream_read_data(StreamObject *self)
+/* Hand data, which is taken, to the protocol. */
+static void
+stream_deliver(StreamObject *self, PyObject *data)
 {
     PyObject *name = self->loop->state->str_data_received;
-    PyObject *data = stream_receive(self);
-    if (data == NULL) {
-        return stream_read_failed(self);
-    }
-    if (PyBytes_GET_SIZE(data) == 0) {
-        Py_DECREF(data);
-        return stream_ops(self)->end_of_file(self);
-    }
     PyObject *result = fl_transport_call((TransportObject *)self, name, data);
     Py_DECREF(data);
     if (stream_ops(self)->survives) {
-        return fl_transport_called((TransportObject *)self, name, result);
+        fl_transport_called((TransportObject *)self, name, result);
     }
-    return fl_stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
+    else {
+        fl_stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
+    }
+}
+
+static void
+stream_read_data(StreamObject *self)
+{
+    PyObject *data = stream_receive(self);
+    if (data == NULL) {
+        stream_read_nothing(self);
+    }
+    else if (PyBytes_GET_SIZE(data) == 0) {
+        Py_DECREF(data);
+        stream_ops(self)->end_of_file(self);
+    }
+    else {
+        stream_deliver(self, data);
+    }
 }
 
 int
@@ -144,27 +156,37 @@ fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n)
     return result;
 }
 
-static int
+/* n bytes have come, none at the end of file, or -errno. */
+static void
+stream_buffer_filled(StreamObject *self, ssize_t n)
+{
+    if (n < 0) {
+        stream_retry(n);
+        stream_read_nothing(self);
+    }
+    else if (n > 0) {
+        fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
+                         "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    else if (self->layer == NULL) { /* a layer that releasing the buffer has put in will see it */
+        stream_ops(self)->end_of_file(self);
+    }
+}
+
+static void
 stream_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
     if (fl_stream_get_buffer(self, &view) < 0) {
-        return fl_transport_fatal((TransportObject *)self,
-                                  "Fatal error: protocol.get_buffer() call failed.");
+        fl_transport_fatal((TransportObject *)self,
+                           "Fatal error: protocol.get_buffer() call failed.");
+        return;
     }
     /* get_buffer() may have closed the transport, or put a layer into it */
-    bool gone = self->conn_lost || self->layer != NULL;
+    bool gone = self->phase >= FL_LOSING || self->layer != NULL;
     ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (n < 0) {
-        stream_retry(n);
-        return stream_read_failed(self);
-    }
-    if (n == 0) { /* whose end it is a layer will see, if releasing the buffer has put one in */
-        return self->layer != NULL ? 0 : stream_ops(self)->end_of_file(self);
-    }
-    return fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
-                            "Fatal error: protocol.buffer_updated() call failed.");
+    stream_buffer_filled(self, n);
 }
 
 int
@@ -177,13 +199,18 @@ fl_stream_call_eof_received(StreamObject *self)
     return keep_open;
 }
 
-int
+void
 fl_stream_read(StreamObject *self)
 {
-    if (self->conn_lost || self->io.closing || self->paused || !self->reading) {
-        return fl_transport_rearm((TransportObject *)self);
+    if (self->phase != FL_OPEN || self->paused || !(self->wants & FL_WANT_PROTOCOL)) {
+        fl_transport_rearm_ready((TransportObject *)self);
     }
-    return self->buffered ? stream_read_into_buffer(self) : stream_read_data(self);
+    else if (self->buffered) {
+        stream_read_into_buffer(self);
+    }
+    else {
+        stream_read_data(self);
+    }
 }
 
 /* -- sending --------------------------------------------------------------------------------------- */
@@ -247,27 +274,23 @@ stream_complete_empty_waiter(StreamObject *self, PyObject *exc)
     return rc;
 }
 
-/* The raised exception ends the connection.  0, or -1 that has to leave. */
-static int
+/* The raised exception ends the connection. */
+static void
 stream_send_failed(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    bool leaves = fl_exception_must_leave();
+    bool exits = fl_exit_if_asked(self->loop);
     PyObject *exc = PyErr_GetRaisedException();
     fl_outbox_clear(&self->outbox);
     self->draining = false;
-    if (leaves) { /* nobody knows how much was encrypted: the connection cannot go on */
-        PyObject *leaving = exc;
-        fl_leaving_step(&leaving, fl_transport_force_close(transport, NULL));
-        return fl_leaving_raise(leaving);
+    if (exits) { /* nobody knows how much was encrypted: the connection cannot go on */
+        fl_transport_report_close(transport, fl_transport_force_close(transport, NULL));
+        return;
     }
     PyErr_SetRaisedException(Py_NewRef(exc));
-    int rc = fl_transport_fatal(transport, stream_ops(self)->base.write_error);
-    if (rc == 0) {
-        rc = stream_complete_empty_waiter(self, exc);
-    }
+    fl_transport_fatal(transport, stream_ops(self)->base.write_error);
+    fl_transport_report_close(transport, stream_complete_empty_waiter(self, exc));
     Py_DECREF(exc);
-    return rc;
 }
 
 int
@@ -276,76 +299,75 @@ fl_stream_shutdown(StreamObject *self)
     return shutdown(self->io.fd, SHUT_WR) < 0 ? fl_raise_errno(-errno) : 0;
 }
 
-int
+void
 fl_stream_drained(StreamObject *self)
 {
+    TransportObject *transport = (TransportObject *)self;
     if (stream_complete_empty_waiter(self, NULL) < 0) {
-        return -1;
+        fl_transport_report(transport, "Exception in completing a connection");
     }
-    if (self->io.closing) {
+    if (self->phase >= FL_CLOSING) {
         fl_io_forget(self->loop, &self->io);
-        return self->conn_lost ? 0 : fl_transport_schedule_lost((TransportObject *)self, NULL);
+        if (self->phase < FL_LOSING) {
+            fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
+        }
     }
-    if (self->eof && fl_stream_shutdown(self) < 0) {
-        return fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.write_error);
+    else if (self->eof && fl_stream_shutdown(self) < 0) {
+        fl_transport_fatal(transport, stream_ops(self)->base.write_error);
     }
-    return 0;
 }
 
-/* Tell the protocol to pause or to go on, then do what has waited for the last byte to leave: once, at the end of the
+/* Tell the protocol to pause or to go on, then do what has waited for the last byte to be sent: once, at the end of the
    outermost flush. */
-static int
+static void
 stream_sent(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    bool was_paused = self->protocol_paused, nested = self->flushing;
-    PyObject *leaving = NULL;
+    bool nested = self->flushing;
     self->flushing = true;
-    if (fl_transport_maybe_pause(transport) < 0 ||
-        (was_paused && !self->conn_lost && fl_transport_maybe_resume(transport) < 0)) {
-        fl_leaving_keep(&leaving);
-    }
+    fl_transport_sent(transport);
     self->flushing = nested;
-    bool drained = !nested && stream_ops(self)->base.unsent(transport) == 0 && !self->conn_lost;
-    if (drained) {
-        fl_leaving_step(&leaving, stream_ops(self)->drained(self));
+    if (!nested && stream_ops(self)->base.unsent(transport) == 0 && self->phase < FL_LOSING) {
+        stream_ops(self)->drained(self);
     }
-    return fl_leaving_raise(leaving);
 }
 
-int
+void
 fl_stream_flush(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     fl_io_uncork(&self->io);
-    if (self->conn_lost || self->loop->forked) { /* after fork() the parent sends it */
+    if (self->phase >= FL_LOSING || self->loop->forked) { /* after fork() the parent sends it */
         fl_outbox_clear(&self->outbox);
-        return 0;
+        return;
     }
     int left = stream_ops(self)->transmit(self);
     if (left < 0) {
-        return stream_send_failed(self);
+        stream_send_failed(self);
+        return;
     }
-    if (self->draining != left) {
-        self->draining = left;
-        if (fl_transport_rearm(transport) < 0) {
-            return fl_transport_fatal(transport, stream_ops(self)->base.write_error);
-        }
+    bool changed = self->draining != left;
+    self->draining = left;
+    if (changed && fl_transport_rearm(transport) < 0) {
+        fl_transport_fatal(transport, stream_ops(self)->base.write_error);
+        return;
     }
-    return stream_sent(self);
+    stream_sent(self);
 }
 
-int
+void
 fl_stream_flush_io(fl_io *io)
 {
-    return fl_stream_flush((StreamObject *)io->object);
+    fl_stream_flush((StreamObject *)io->object);
 }
 
-int
-fl_stream_hurry(TransportObject *transport)
+void
+fl_stream_flush_cork(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
-    return self->outbox.size > 0 && !self->draining ? fl_stream_flush(self) : 0;
+    if (self->outbox.size > 0 && !self->draining) {
+        fl_stream_flush(self);
+    }
 }
 
 size_t
@@ -354,19 +376,15 @@ fl_stream_unsent(TransportObject *self)
     return ((StreamObject *)self)->outbox.size;
 }
 
-int
-fl_stream_spill(TransportObject *transport)
+void
+fl_stream_flush_last(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
     bool corked = self->outbox.size > 0 && !self->draining;
-    if (!corked || self->io.fd < 0 || self->loop->forked || stream_ops(self)->transmit(self) >= 0) {
-        return 0; /* asyncio has sent it when it was written */
+    if (corked && self->io.fd >= 0 && !self->loop->forked && stream_ops(self)->transmit(self) < 0 &&
+        !fl_exit_if_asked(self->loop)) {
+        PyErr_Clear(); /* asyncio had sent it when it was written; the connection ends anyway */
     }
-    if (fl_exception_must_leave()) {
-        return -1;
-    }
-    PyErr_Clear(); /* the connection ends anyway */
-    return 0;
 }
 
 void
@@ -391,27 +409,28 @@ fl_stream_lost(TransportObject *transport, PyObject *Py_UNUSED(reason))
 
 /* -- accepting data -------------------------------------------------------------------------------- */
 
-/* Bytes were queued: leave them to the end of the callback, or send them now. */
-static int
+/* Bytes were queued: they wait for the end of the callback, or are sent now. */
+static void
 stream_queued(StreamObject *self)
 {
-    if (self->draining) {
-        return fl_transport_maybe_pause((TransportObject *)self);
-    }
     LoopObject *loop = self->loop;
-    if (self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
-        loop->thread_id != PyThread_get_thread_ident()) {
-        return fl_stream_flush(self);
+    if (self->draining) {
+        fl_transport_maybe_pause((TransportObject *)self);
     }
-    fl_io_cork(loop, &self->io);
-    return 0;
+    else if (self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
+             loop->thread_id != PyThread_get_thread_ident()) {
+        fl_stream_flush(self);
+    }
+    else {
+        fl_io_cork(loop, &self->io);
+    }
 }
 
-/* Whether nothing can be written any more.  Behind what was written before close() a layer takes leave of the peer. */
+/* Whether nothing can be written any more.  Behind what was written before close() a layer sends its close_notify. */
 static bool
 stream_has_ended(StreamObject *self)
 {
-    return self->conn_lost || (self->layer != NULL && self->io.closing);
+    return self->phase >= FL_LOSING || (self->layer != NULL && self->phase >= FL_CLOSING);
 }
 
 /* Data for a connection that has ended.  0 or -1. */
@@ -429,7 +448,11 @@ fl_stream_write(StreamObject *self, PyObject *bytes)
         Py_DECREF(bytes);
         return wanted ? stream_vain_write(self) : 0;
     }
-    return fl_outbox_append(&self->outbox, bytes) < 0 ? -1 : stream_queued(self);
+    if (fl_outbox_append(&self->outbox, bytes) < 0) {
+        return -1;
+    }
+    stream_queued(self);
+    return 0;
 }
 
 /* A list of bytes objects, none of them empty, from an iterable of bytes-like objects. */
@@ -480,5 +503,6 @@ fl_stream_write_all(StreamObject *self, PyObject *iterable)
         fl_outbox_truncate(&self->outbox, len, size); /* all or nothing */
         return rc;
     }
-    return stream_queued(self);
+    stream_queued(self);
+    return 0;
 }

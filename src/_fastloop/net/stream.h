@@ -24,16 +24,16 @@ typedef struct {
     /* One system call: bytes, or -errno.  NULL where there is no such direction, or a layer sees to it. */
     ssize_t (*receive)(int fd, void *buffer, size_t size);
     ssize_t (*send)(int fd, const struct iovec *pieces, int n);
-    /* The peer sends no more.  0, or -1 that has to leave. */
-    int (*end_of_file)(StreamObject *self);
+    /* The peer sends no more. */
+    void (*end_of_file)(StreamObject *self);
     /* Send until the kernel takes no more: then 1, else 0; or -1 with an exception. */
     int (*transmit)(StreamObject *self);
-    /* All is sent: do what has waited for that.  0, or -1 that has to leave. */
-    int (*drained)(StreamObject *self);
+    /* All is sent: do what has waited for that. */
+    void (*drained)(StreamObject *self);
 } fl_stream_ops;
 
-/* The descriptor is readable: hand one read's bytes to the protocol.  0, or -1 that has to leave. */
-int fl_stream_read(StreamObject *self);
+/* The descriptor is readable: hand one read's bytes to the protocol. */
+void fl_stream_read(StreamObject *self);
 
 /* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
 int fl_stream_get_buffer(StreamObject *self, Py_buffer *view);
@@ -45,26 +45,26 @@ PyObject *fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n);
 int fl_stream_call_eof_received(StreamObject *self);
 
 /* A callback has returned `result`, which is taken; NULL: the raised exception ends the connection, and `message`
-   describes it.  0, or -1 that has to leave. */
-int fl_stream_called(StreamObject *self, PyObject *result, const char *message);
+   describes it. */
+void fl_stream_called(StreamObject *self, PyObject *result, const char *message);
 
 /* fl_stream_ops.{transmit,drained} of streams without a layer. */
 int fl_stream_transmit(StreamObject *self);
-int fl_stream_drained(StreamObject *self);
+void fl_stream_drained(StreamObject *self);
 
 /* fl_transport_ops.adopt of sockets: whether it is a BufferedProtocol decides how it gets what arrives.  0 or -1. */
 int fl_stream_adopt(TransportObject *transport, PyObject *protocol);
 
-/* fl_io_ops.flush, fl_transport_ops.{hurry,unsent,spill,discard,lost} of all streams. */
-int fl_stream_flush_io(fl_io *io);
-int fl_stream_hurry(TransportObject *self);
+/* fl_io_ops.flush, fl_transport_ops.{flush_cork,unsent,flush_last,discard,lost} of all streams. */
+void fl_stream_flush_io(fl_io *io);
+void fl_stream_flush_cork(TransportObject *self);
 size_t fl_stream_unsent(TransportObject *self);
-int fl_stream_spill(TransportObject *self);
+void fl_stream_flush_last(TransportObject *self);
 void fl_stream_discard(TransportObject *self);
 int fl_stream_lost(TransportObject *self, PyObject *exc);
 
-/* Send what the kernel takes and act on the outcome.  0, or -1 with an exception that has to leave. */
-int fl_stream_flush(StreamObject *self);
+/* Send what the kernel takes and act on the outcome. */
+void fl_stream_flush(StreamObject *self);
 
 /* Queue a bytes object, whose reference is taken, corked or sent at once; nothing when it is empty or the connection
    is lost.  0 or -1. */

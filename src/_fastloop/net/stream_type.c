@@ -1,6 +1,7 @@
 /* StreamTransport: the transport of a connected socket, as asyncio.Transport. */
 #include "net/stream.h"
 
+#include "loop/exit.h"
 #include "net/socket_object.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -35,35 +36,34 @@ fl_socket_send(int fd, const struct iovec *pieces, int n)
 }
 
 /* The protocol decides whether the connection stays open for sending. */
-static int
+static void
 socket_end_of_file(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (fl_transport_log(transport, "debug", "%r received EOF") < 0) {
-        return -1;
-    }
+    fl_transport_log(transport, "debug", "%r received EOF");
     int keep_open = fl_stream_call_eof_received(self);
     if (keep_open < 0) {
-        return fl_transport_fatal(transport, "Fatal error: protocol.eof_received() call failed.");
+        fl_transport_fatal(transport, "Fatal error: protocol.eof_received() call failed.");
     }
-    if (keep_open == 0) {
-        return fl_transport_closing(transport, fl_transport_close(transport));
+    else if (keep_open == 0) {
+        fl_transport_report_close(transport, fl_transport_close(transport));
     }
-    self->reading = false;
-    return fl_transport_rearm(transport);
+    else {
+        fl_transport_want(transport, FL_WANT_PROTOCOL, false);
+        fl_transport_rearm_ready(transport);
+    }
 }
 
-static int
+static void
 socket_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
-    if ((ready & FL_READ) && fl_stream_read(self) < 0) {
-        return -1;
+    if (ready & FL_READ) {
+        fl_stream_read(self);
     }
-    if ((ready & FL_WRITE) && self->draining) {
-        return fl_stream_flush(self);
+    if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
+        fl_stream_flush(self);
     }
-    return 0;
 }
 
 int
@@ -81,16 +81,16 @@ fl_stream_adopt(TransportObject *transport, PyObject *protocol)
 static const fl_stream_ops socket_ops = {
     .base =
         {
-            .io = {.ready = socket_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(socket_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
             .high_water = FL_TRANSPORT_DEFAULT_HIGH,
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_stream_unsent,
-            .spill = fl_stream_spill,
+            .flush_last = fl_stream_flush_last,
             .discard = fl_stream_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
             .lost = fl_stream_lost,
             .adopt = fl_stream_adopt,
         },
@@ -132,9 +132,9 @@ fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protoc
     if (server != NULL) {
         fl_server_attach(server, &self->server_link);
     }
-    int rc = fl_transport_make((TransportObject *)self);
+    fl_transport_call_made((TransportObject *)self);
     Py_DECREF(self);
-    return rc;
+    return 0;
 }
 
 static void
@@ -268,7 +268,9 @@ StreamTransport_write(StreamObject *self, PyObject *const *args, Py_ssize_t narg
         Py_XDECREF(bytes);
         return NULL;
     }
-    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_stream_write(self, bytes);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(writelines_doc,
@@ -283,10 +285,12 @@ StreamTransport_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t
         fl_args_one(self->loop->state, "writelines", FL_PARAM(list_of_data), args, nargs, kwnames);
     bool allowed = iterable != NULL && stream_check_write(self, "writelines") == 0;
     int given = allowed ? PyObject_IsTrue(iterable) : -1;
-    if (given < 0 || (given > 0 && fl_stream_write_all(self, iterable) < 0)) {
-        return NULL;
+    if (given <= 0) {
+        return given < 0 ? NULL : Py_NewRef(Py_None);
     }
-    Py_RETURN_NONE;
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_stream_write_all(self, iterable);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
@@ -295,13 +299,13 @@ PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
 static PyObject *
 StreamTransport_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->io.closing || self->eof) {
+    if (self->phase >= FL_CLOSING || self->eof) {
         Py_RETURN_NONE;
     }
-    if (fl_stream_hurry((TransportObject *)self) < 0) {
+    if (fl_transport_flush_cork((TransportObject *)self) < 0) {
         return NULL;
     }
-    if (!self->io.closing) {
+    if (self->phase < FL_CLOSING) {
         self->eof = true;
         if (self->outbox.size == 0 && fl_stream_shutdown(self) < 0) {
             return NULL;
@@ -332,7 +336,7 @@ StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignore
         PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
         return NULL;
     }
-    if (fl_stream_hurry((TransportObject *)self) < 0) {
+    if (fl_transport_flush_cork((TransportObject *)self) < 0) {
         return NULL;
     }
     self->empty_waiter = fl_future_new(self->loop);
@@ -355,7 +359,7 @@ StreamTransport_reset_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignor
 {
     Py_CLEAR(self->empty_waiter);
     self->io.lent = false;
-    if (!self->lost && fl_transport_rearm((TransportObject *)self) < 0) {
+    if (self->phase < FL_LOST && fl_transport_rearm((TransportObject *)self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -378,7 +382,7 @@ static PyMethodDef stream_methods[] = {
 static PyObject *
 StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
 {
-    PyObject *sock = self->lost ? NULL : fl_transport_socket((TransportObject *)self);
+    PyObject *sock = self->phase == FL_LOST ? NULL : fl_transport_socket((TransportObject *)self);
     return sock == NULL && PyErr_Occurred() ? NULL : fl_or_none(sock);
 }
 
@@ -439,7 +443,6 @@ fl_stream_set_sendfile_mode(fl_state *state, PyTypeObject *type, const char *nam
 int
 fl_stream_setup_types(PyObject *module, fl_state *state)
 {
-    state->run_ready[FL_READY_TRANSPORT] = fl_transport_run_ready;
     PyMethodDef *const topics[] = {fl_transport_methods, fl_reading_methods, fl_flow_methods, NULL};
     if (fl_transport_add_type(module, &stream_spec, state->asyncio_Transport, "StreamTransport",
                               &state->StreamTransport_type, topics) < 0) {

@@ -2,10 +2,12 @@
 #include "net/transport.h"
 
 #include "loop/current.h"
+#include "loop/exit.h"
 #include "loop/watch.h"
 #include "py/call.h"
 #include "task/future.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -41,76 +43,85 @@ fl_transport_call_two(TransportObject *self, PyObject *name, PyObject *first, Py
     return result;
 }
 
-/* {message, exception, transport, protocol}, as asyncio describes an error of a transport. */
-static PyObject *
-error_context(TransportObject *self, PyObject *message, PyObject *exc)
-{
-    fl_state *state = self->loop->state;
-    PyObject *context = PyDict_New();
-    PyObject *protocol = self->protocol == NULL ? Py_None : self->protocol;
-    if (context != NULL && (PyDict_SetItem(context, state->str_message, message) < 0 ||
-                            PyDict_SetItem(context, state->str_exception, exc) < 0 ||
-                            PyDict_SetItem(context, state->str_transport, (PyObject *)self) < 0 ||
-                            PyDict_SetItem(context, state->str_protocol, protocol) < 0)) {
-        Py_CLEAR(context);
-    }
-    return context;
-}
-
-/* Hand exc to the exception handler; `message` is taken, NULL: an exception is raised instead. */
-static int
+/* Hand exc to the exception handler, as asyncio describes an error of a transport; `message` is taken, NULL: an exception
+   is raised instead. */
+static void
 report_exception(TransportObject *self, PyObject *message, PyObject *exc)
 {
-    if (message == NULL) {
-        return -1;
-    }
-    PyObject *context = error_context(self, message, exc);
-    Py_DECREF(message);
-    return fl_report_exception(self->loop->state, (PyObject *)self->loop, context, exc);
+    fl_state *state = self->loop->state;
+    PyObject *protocol = self->protocol == NULL ? Py_None : self->protocol;
+    PyObject *context =
+        fl_error_context(state, message, state->str_exception, exc, state->str_transport, self,
+                         state->str_protocol, protocol, NULL);
+    fl_exit_report(self->loop, context, exc);
 }
 
-int
+void
 fl_transport_report(TransportObject *self, const char *message)
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (!fl_exit_if_asked(self->loop)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        report_exception(self, PyUnicode_FromString(message), exc);
+        Py_DECREF(exc);
     }
-    PyObject *exc = PyErr_GetRaisedException();
-    int rc = report_exception(self, PyUnicode_FromString(message), exc);
-    Py_DECREF(exc);
-    return rc;
 }
 
-int
+void
 fl_transport_log(TransportObject *self, const char *level, const char *format)
 {
     if (!self->loop->debug) {
-        return 0;
+        return;
     }
     PyObject *done = PyObject_CallMethod(self->loop->state->logger, level, "sO", format, self);
     Py_XDECREF(done);
-    return done == NULL ? fl_transport_report(self, "Exception in logging") : 0;
+    if (done == NULL) {
+        fl_transport_report(self, "Exception in logging");
+    }
 }
 
-int
+void
 fl_transport_called(TransportObject *self, PyObject *name, PyObject *result)
 {
-    if (result != NULL) {
-        Py_DECREF(result);
-        return 0;
+    Py_XDECREF(result);
+    if (result == NULL && !fl_exit_if_asked(self->loop)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        const char *class = self->protocol == NULL ? "Protocol" : Py_TYPE(self->protocol)->tp_name;
+        report_exception(self, PyUnicode_FromFormat("Exception in callback %s.%U()", class, name),
+                         exc);
+        Py_DECREF(exc);
     }
-    if (fl_exception_must_leave()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    const char *class = self->protocol == NULL ? "Protocol" : Py_TYPE(self->protocol)->tp_name;
-    PyObject *message = PyUnicode_FromFormat("Exception in callback %s.%U()", class, name);
-    int rc = report_exception(self, message, exc);
-    Py_DECREF(exc);
-    return rc;
 }
 
 /* -- beginning ------------------------------------------------------------------------------------- */
+
+/* Debug builds: the phases that may follow each one.  FL_LOST may follow any: a transport that nobody has closed is
+   deallocated, or it could not be made. */
+static inline bool
+phase_may_follow(fl_phase before, fl_phase phase)
+{
+    static const uint8_t followers[] = {
+        [FL_NEW] = 1 << FL_OPEN | 1 << FL_CLOSING | 1 << FL_LOST,
+        [FL_OPEN] = 1 << FL_CLOSING | 1 << FL_LOST,
+        [FL_CLOSING] = 1 << FL_LOSING | 1 << FL_LOST,
+        [FL_LOSING] = 1 << FL_LOST,
+        [FL_LOST] = 0,
+    };
+    return followers[before] & 1 << phase;
+}
+
+void
+fl_transport_enter(TransportObject *self, fl_phase phase)
+{
+    if (phase <= self->phase) {
+        return;
+    }
+    assert(phase_may_follow(self->phase, phase));
+    if (phase >= FL_LOSING && self->phase < FL_LOSING) {
+        self->vain_writes = 1;
+    }
+    self->phase = (uint8_t)phase;
+    self->io.closing = phase >= FL_CLOSING;
+}
 
 void
 fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops)
@@ -133,24 +144,15 @@ fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_op
     self->io.fd = self->number = fd;
     self->protocol = Py_NewRef(protocol);
     fl_transport_set_ops(self, ops);
-    self->reading = true;
+    self->wants = FL_WANT_PROTOCOL;
     return 0;
-}
-
-static int
-transport_notify(TransportObject *self)
-{
-    if (fl_loop_check_closed(self->loop) < 0) {
-        return -1;
-    }
-    return fl_loop_push(self->loop, Py_NewRef(self), FL_READY_TRANSPORT);
 }
 
 int
 fl_transport_schedule_made(TransportObject *self, PyObject *waiter)
 {
     self->waiter = waiter == Py_None ? NULL : Py_XNewRef(waiter);
-    return transport_notify(self);
+    return fl_io_queue(self->loop, &self->io, FL_IO_BEGIN);
 }
 
 /* The same for a waiter of another kind.  0 or -1. */
@@ -184,70 +186,69 @@ complete_waiter(fl_state *state, PyObject *waiter, PyObject *exc)
                        : fl_future_set_exception(future, exc);
 }
 
-int
+void
 fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc)
 {
     PyObject *future = *waiter;
     if (future == NULL) {
-        return 0;
+        return;
     }
     *waiter = NULL;
-    int rc = 0;
     if (complete_waiter(self->loop->state, future, exc) < 0) {
-        rc = fl_transport_report(self, "Exception in completing a connection");
+        fl_transport_report(self, "Exception in completing a connection");
     }
     Py_DECREF(future);
-    return rc;
 }
 
 int
 fl_transport_rearm(TransportObject *self)
 {
     /* while the descriptor is lent to loop.sendfile(), what it waits for has its place in the poller */
-    bool heard = self->reading && !self->io.closing && (!self->paused || self->hoarding);
-    bool reads = (heard || self->negotiating) && self->begun && !self->io.lent;
+    unsigned heard = self->paused ? FL_WANT_READ_AHEAD : FL_WANT_PROTOCOL;
+    unsigned wanted = (self->phase == FL_OPEN ? heard : 0) | FL_WANT_LAYER;
+    bool reads = (self->wants & wanted) != 0 && !self->io.lent;
     return fl_io_watch(self->loop, &self->io,
                        (reads ? FL_READ : 0) | (self->draining ? FL_WRITE : 0));
 }
 
-int
-fl_transport_make(TransportObject *self)
+void
+fl_transport_rearm_ready(TransportObject *self)
+{
+    if (fl_transport_rearm(self) < 0) {
+        fl_exit_with_raised(self->loop);
+    }
+}
+
+void
+fl_transport_call_made(TransportObject *self)
 {
     PyObject *name = self->loop->state->str_connection_made;
-    self->begun = true;
-    PyObject *result = fl_transport_call(self, name, (PyObject *)self);
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, fl_transport_called(self, name, result));
+    fl_transport_enter(self, FL_OPEN);
+    fl_transport_called(self, name, fl_transport_call(self, name, (PyObject *)self));
     self->made = true;
     if (fl_transport_rearm(self) < 0) {
-        fl_leaving_step(&leaving,
-                        fl_transport_fatal(self, "Fatal error: cannot watch the descriptor"));
+        fl_transport_fatal(self, "Fatal error: cannot watch the descriptor");
     }
-    fl_leaving_step(&leaving, fl_transport_complete_waiter(self, &self->waiter, NULL));
-    return fl_leaving_raise(leaving);
+    fl_transport_complete_waiter(self, &self->waiter, NULL);
 }
 
-static int
-transport_begin(TransportObject *self)
+void
+fl_transport_begin(fl_io *io)
 {
+    TransportObject *self = (TransportObject *)io->object;
     const fl_transport_ops *ops = fl_transport_ops_of(self);
-    return ops->begin != NULL ? ops->begin(self) : fl_transport_make(self);
+    if (self->phase < FL_LOST) {
+        (ops->begin != NULL ? ops->begin : fl_transport_call_made)(self);
+    }
 }
 
-/* The work of a FL_READY_TRANSPORT word: the beginning, later the end. */
-int
-fl_transport_run_ready(LoopObject *loop, PyObject *item)
+void
+fl_transport_end(fl_io *io)
 {
-    TransportObject *self = (TransportObject *)item;
-    int rc = fl_current_publish(loop, NULL);
-    if (rc < 0) {
-        rc = fl_transport_report(self, "Exception in asyncio.current_task()");
+    TransportObject *self = (TransportObject *)io->object;
+    if (self->phase < FL_LOST) {
+        fl_transport_call_lost(self);
     }
-    if (rc == 0 && !self->lost) {
-        rc = self->begun ? fl_transport_lose(self) : transport_begin(self);
-    }
-    Py_DECREF(item);
-    return rc;
 }
 
 int
@@ -293,35 +294,43 @@ fl_transport_disown(TransportObject *self)
 int
 fl_transport_schedule_lost(TransportObject *self, PyObject *exc)
 {
-    self->conn_lost++;
+    fl_transport_enter(self, FL_LOSING);
     Py_XSETREF(self->lost_exc, exc == Py_None ? NULL : Py_XNewRef(exc));
-    return transport_notify(self);
+    return fl_io_queue(self->loop, &self->io, FL_IO_END);
+}
+
+void
+fl_transport_report_close(TransportObject *self, int rc)
+{
+    if (rc < 0) {
+        fl_transport_report(self, "Exception in closing a transport");
+    }
 }
 
 int
-fl_transport_closing(TransportObject *self, int rc)
+fl_transport_flush_cork(TransportObject *self)
 {
-    return rc < 0 ? fl_transport_report(self, "Exception in closing a transport") : 0;
+    PyObject *before = fl_exit_begin(self->loop);
+    fl_transport_ops_of(self)->flush_cork(self);
+    return fl_exit_end(self->loop, before, 0);
 }
 
 int
 fl_transport_close(TransportObject *self)
 {
-    if (self->io.closing) {
+    if (fl_transport_is_closing(self)) {
         return 0;
     }
     const fl_transport_ops *ops = fl_transport_ops_of(self);
-    if (ops->leave != NULL) {
-        self->io.closing = true;
-        return ops->leave(self);
+    if (ops->shutdown != NULL) {
+        fl_transport_enter(self, FL_CLOSING);
+        return ops->shutdown(self);
     }
-    if (ops->hurry(self) < 0) {
-        return -1;
-    }
-    if (self->io.closing) { /* sending what was corked has failed */
+    ops->flush_cork(self);
+    if (fl_transport_is_closing(self)) { /* sending what was corked has failed */
         return 0;
     }
-    self->io.closing = true;
+    fl_transport_enter(self, FL_CLOSING);
     if (ops->unsent(self) > 0) {
         return fl_transport_rearm(self);
     }
@@ -332,29 +341,26 @@ fl_transport_close(TransportObject *self)
 int
 fl_transport_force_close(TransportObject *self, PyObject *exc)
 {
-    if (self->conn_lost) {
+    if (self->phase >= FL_LOSING) {
         return 0;
     }
     const fl_transport_ops *ops = fl_transport_ops_of(self);
-    PyObject *leaving = NULL;
-    self->io.closing = true;
-    if (ops->spill != NULL) {
-        fl_leaving_step(&leaving, ops->spill(self));
+    fl_transport_enter(self, FL_CLOSING);
+    if (ops->flush_last != NULL) {
+        ops->flush_last(self);
     }
     ops->discard(self);
-    self->draining = self->negotiating = false;
+    self->draining = false;
+    fl_transport_want(self, FL_WANT_LAYER, false);
     fl_io_forget(self->loop, &self->io);
-    if (!self->conn_lost) {
-        fl_leaving_step(&leaving, fl_transport_schedule_lost(self, exc));
-    }
-    return fl_leaving_raise(leaving);
+    return self->phase >= FL_LOSING ? 0 : fl_transport_schedule_lost(self, exc);
 }
 
-static int
+static void
 log_quietly(TransportObject *self, const char *message, PyObject *exc)
 {
     if (!self->loop->debug) {
-        return 0;
+        return;
     }
     PyObject *kwargs = Py_BuildValue("{sO}", "exc_info", exc);
     PyObject *args = Py_BuildValue("(sOs)", "%r: %s", self, message);
@@ -364,7 +370,9 @@ log_quietly(TransportObject *self, const char *message, PyObject *exc)
     Py_XDECREF(args);
     Py_XDECREF(debug);
     Py_XDECREF(done);
-    return done == NULL ? fl_transport_report(self, "Exception in logging") : 0;
+    if (done == NULL) {
+        fl_transport_report(self, "Exception in logging");
+    }
 }
 
 /* Whether the error is a matter between the two ends, of which the exception handler hears nothing. */
@@ -381,21 +389,21 @@ transport_error_is_quiet(TransportObject *self, PyObject *exc)
             PyLong_AsLongAndOverflow(number, &overflow) == EIO);
 }
 
-int
+void
 fl_transport_fatal(TransportObject *self, const char *message)
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (fl_exit_if_asked(self->loop)) {
+        return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *leaving = NULL;
-    int rc = transport_error_is_quiet(self, exc)
-                 ? log_quietly(self, message, exc)
-                 : report_exception(self, PyUnicode_FromString(message), exc);
-    fl_leaving_step(&leaving, rc);
-    fl_leaving_step(&leaving, fl_transport_force_close(self, exc));
+    if (transport_error_is_quiet(self, exc)) {
+        log_quietly(self, message, exc);
+    }
+    else {
+        report_exception(self, PyUnicode_FromString(message), exc);
+    }
+    fl_transport_report_close(self, fl_transport_force_close(self, exc));
     Py_DECREF(exc);
-    return fl_leaving_raise(leaving);
 }
 
 /* Close the socket or pipe object, or the descriptor that none was made for. */
@@ -420,126 +428,128 @@ transport_close_file(TransportObject *self)
     return fd >= 0 && close(fd) < 0 && errno != EINTR ? fl_raise_errno(-errno) : 0;
 }
 
-static int
-transport_leave_server(TransportObject *self)
+static void
+transport_detach_server(TransportObject *self)
 {
     ServerObject *server = self->server;
     if (server == NULL) {
-        return 0;
+        return;
     }
     self->server = NULL;
-    int rc = fl_server_detach(server, &self->server_link);
+    if (fl_server_detach(server, &self->server_link) < 0) {
+        fl_transport_report(self, "Exception in closing a server");
+    }
     Py_DECREF(server);
-    return rc < 0 ? fl_transport_report(self, "Exception in closing a server") : 0;
 }
 
 /* Leave the server and let go of everything that belonged to the connection. */
-static int
+static void
 transport_release(TransportObject *self)
 {
-    PyObject *leaving = NULL;
     if (self->io.lent) {
-        int woken = fl_watch_wake(self->loop, self->io.fd, FL_WRITING);
-        fl_leaving_step(&leaving, fl_transport_closing(self, woken));
+        fl_transport_report_close(self, fl_watch_wake(self->loop, self->io.fd, FL_WRITING));
     }
-    fl_leaving_step(&leaving, fl_transport_closing(self, transport_close_file(self)));
-    fl_leaving_step(&leaving, transport_leave_server(self));
+    fl_transport_report_close(self, transport_close_file(self));
+    transport_detach_server(self);
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->context);
-    return fl_leaving_raise(leaving);
 }
 
-/* connection_lost(exc) for a protocol that was told of the connection.  0, or -1 that has to leave. */
-static int
+/* connection_lost(exc) for a protocol that was told of the connection. */
+static void
 transport_tell_lost(TransportObject *self, PyObject *exc)
 {
     PyObject *name = self->loop->state->str_connection_lost;
-    if (!self->made) {
-        return 0;
+    if (self->made) {
+        PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
+        fl_transport_called(self, name, result);
     }
-    PyObject *result = fl_transport_call(self, name, exc == NULL ? Py_None : exc);
-    return fl_transport_called(self, name, result);
 }
 
-int
+void
 fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc)
 {
     if (*waiter == NULL || exc != NULL) {
-        return fl_transport_complete_waiter(self, waiter, exc);
+        fl_transport_complete_waiter(self, waiter, exc);
+        return;
     }
     exc = PyObject_CallFunction(PyExc_ConnectionAbortedError, "s",
                                 "the connection was closed before it could be used");
     if (exc == NULL) {
-        return fl_transport_report(self, "Exception in completing a connection");
+        fl_transport_report(self, "Exception in completing a connection");
+        return;
     }
-    int rc = fl_transport_complete_waiter(self, waiter, exc);
+    fl_transport_complete_waiter(self, waiter, exc);
     Py_DECREF(exc);
-    return rc;
 }
 
-int
-fl_transport_lose(TransportObject *self)
+void
+fl_transport_call_lost(TransportObject *self)
 {
     PyObject *exc = self->lost_exc;
-    PyObject *leaving = NULL;
     self->lost_exc = NULL;
-    self->lost = true;
-    fl_leaving_step(&leaving, transport_tell_lost(self, exc));
-    fl_leaving_step(&leaving, fl_transport_fail_waiter(self, &self->waiter, exc));
+    fl_transport_enter(self, FL_LOST);
+    transport_tell_lost(self, exc);
+    fl_transport_fail_waiter(self, &self->waiter, exc);
     const fl_transport_ops *ops = fl_transport_ops_of(self);
     ops->discard(self);
-    fl_leaving_step(&leaving, fl_transport_closing(self, fl_transport_keep_names(self)));
+    fl_transport_report_close(self, fl_transport_keep_names(self));
     if (ops->lost != NULL) {
-        fl_leaving_step(&leaving, fl_transport_closing(self, ops->lost(self, exc)));
+        fl_transport_report_close(self, ops->lost(self, exc));
     }
     Py_XDECREF(exc);
-    fl_leaving_step(&leaving, transport_release(self));
-    return fl_leaving_raise(leaving);
+    transport_release(self);
 }
 
 /* -- flow control ---------------------------------------------------------------------------------- */
 
 /* Tell the protocol that it has to pause, or may go on. */
-static int
+static void
 transport_tell_flow(TransportObject *self, bool pause)
 {
     fl_state *state = self->loop->state;
     self->protocol_paused = pause;
     PyObject *result =
         fl_transport_call(self, pause ? state->str_pause_writing : state->str_resume_writing, NULL);
+    Py_XDECREF(result);
     if (result == NULL) {
-        return fl_transport_report(self, pause ? "protocol.pause_writing() failed"
-                                               : "protocol.resume_writing() failed");
+        fl_transport_report(self, pause ? "protocol.pause_writing() failed"
+                                        : "protocol.resume_writing() failed");
     }
-    Py_DECREF(result);
-    return 0;
 }
 
-int
+void
 fl_transport_maybe_pause(TransportObject *self)
 {
-    if (self->protocol_paused || self->protocol == NULL ||
-        fl_transport_ops_of(self)->unsent(self) <= self->high_water) {
-        return 0;
+    if (!self->protocol_paused && self->protocol != NULL &&
+        fl_transport_ops_of(self)->unsent(self) > self->high_water) {
+        transport_tell_flow(self, true);
     }
-    return transport_tell_flow(self, true);
 }
 
-int
+void
 fl_transport_maybe_resume(TransportObject *self)
 {
-    if (!self->protocol_paused || self->protocol == NULL ||
-        fl_transport_ops_of(self)->unsent(self) > self->low_water) {
-        return 0;
+    if (self->protocol_paused && self->protocol != NULL &&
+        fl_transport_ops_of(self)->unsent(self) <= self->low_water) {
+        transport_tell_flow(self, false);
     }
-    return transport_tell_flow(self, false);
+}
+
+void
+fl_transport_sent(TransportObject *self)
+{
+    bool was_paused = self->protocol_paused;
+    fl_transport_maybe_pause(self);
+    if (was_paused && self->phase < FL_LOSING) {
+        fl_transport_maybe_resume(self);
+    }
 }
 
 int
 fl_transport_vain_write(TransportObject *self, const char *warning)
 {
-    unsigned *count = self->conn_lost ? &self->conn_lost : &self->vain_writes;
-    if ((*count)++ < VAIN_WRITES_SILENT) {
+    if (self->vain_writes++ < VAIN_WRITES_SILENT) {
         return 0;
     }
     PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s", warning);
@@ -588,9 +598,10 @@ fl_transport_finalize(TransportObject *self)
     if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
     }
-    self->io.closing = self->lost = true; /* whoever keeps the object now cannot use it */
-    self->conn_lost++;
-    if (transport_release(self) < 0) {
+    fl_transport_enter(self, FL_LOST); /* whoever keeps the object now cannot use it */
+    PyObject *before = fl_exit_begin(self->loop);
+    transport_release(self);
+    if (fl_exit_end(self->loop, before, 0) < 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
     }
     PyErr_SetRaisedException(raised);

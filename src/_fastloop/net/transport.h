@@ -9,6 +9,23 @@
 
 typedef struct fl_transport TransportObject;
 
+/* How far a transport's life is.  It only goes on, and may leave phases out. */
+typedef enum {
+    FL_NEW,     /* its first turn has not come */
+    FL_OPEN,    /* data passes, or is about to: behind connection_made(), or a handshake */
+    FL_CLOSING, /* nothing is received for the protocol any more; what was written is still sent */
+    FL_LOSING,  /* nothing is sent any more; connection_lost() is scheduled */
+    FL_LOST,    /* connection_lost() was called */
+} fl_phase;
+
+/* Who wants to be told of what arrives, in fl_transport.wants. */
+enum {
+    FL_WANT_PROTOCOL = 1, /* the protocol, while the transport is open and reading is not paused */
+    FL_WANT_LAYER =
+        2, /* the layer for its own sake, whatever the protocol wants and also while closing */
+    FL_WANT_READ_AHEAD = 4, /* the layer, which keeps what comes while reading is paused */
+};
+
 /* Where the kinds of transports differ. */
 typedef struct {
     fl_io_ops io;                         /* first: fl_io.ops points here */
@@ -17,24 +34,24 @@ typedef struct {
     bool socket;                          /* it is one: get_extra_info() knows its names */
     bool quiet_errors; /* any OSError is the peer's doing; else only EIO is, and the others are reported */
 
-    /* Bytes accepted and not yet given to the kernel; drop them; try to send what is corked now (0 or -1). */
+    /* Bytes accepted and not yet given to the kernel; drop them; try to send what is corked now. */
     size_t (*unsent)(TransportObject *self);
     void (*discard)(TransportObject *self);
-    int (*hurry)(TransportObject *self);
+    void (*flush_cork)(TransportObject *self);
 
-    /* -- what some do not have: NULL.  0 or -1 -- */
+    /* -- what some do not have: NULL -- */
 
-    /* abort(): send what is corked.  -1 has to leave run_forever(). */
-    int (*spill)(TransportObject *self);
-    /* This one becomes the protocol. */
+    /* abort(): send what is corked, whatever comes of it. */
+    void (*flush_last)(TransportObject *self);
+    /* This one becomes the protocol.  0 or -1. */
     int (*adopt)(TransportObject *self, PyObject *protocol);
-    /* The first turn, instead of fl_transport_make(). */
-    int (*begin)(TransportObject *self);
-    /* close(): take leave of the peer before the end. */
-    int (*leave)(TransportObject *self);
-    /* resume_reading() was called. */
+    /* The first turn, instead of fl_transport_call_made(). */
+    void (*begin)(TransportObject *self);
+    /* close(): tell the peer before the end.  0 or -1. */
+    int (*shutdown)(TransportObject *self);
+    /* resume_reading() was called.  0 or -1. */
     int (*resumed)(TransportObject *self);
-    /* connection_lost(exc or None) has been called. */
+    /* connection_lost(exc or None) has been called.  0 or -1. */
     int (*lost)(TransportObject *self, PyObject *exc);
     /* What else get_extra_info() knows: a new reference, or NULL with or without an exception … */
     PyObject *(*info)(TransportObject *self, PyObject *key);
@@ -62,16 +79,12 @@ typedef struct {
     size_t high_water;   /* bytes: above, the protocol is told to pause; */                        \
     size_t low_water;    /* … at or below, to go on */                                             \
     int number;          /* the descriptor, also when it is closed */                              \
-    unsigned conn_lost;  /* connection_lost() is scheduled; then counts vain writes, as asyncio's _conn_lost */ \
-    unsigned vain_writes; /* … of those before */                                                  \
-    bool begun;          /* its first turn has come */                                             \
+    unsigned vain_writes; /* … in vain, with one more from FL_LOSING on: asyncio's _conn_lost */   \
+    uint8_t phase;       /* fl_phase; fl_transport_enter() sets it */                              \
+    uint8_t wants;       /* FL_WANT_…; fl_transport_rearm() acts on it */                          \
     bool held;           /* `file` is a socket whose descriptor its maker cannot close meanwhile */ \
-    bool made;           /* connection_made() was called */                                        \
-    bool lost;           /* connection_lost() was called */                                        \
-    bool reading;        /* the protocol gets what arrives, unless paused */                       \
-    bool negotiating;    /* it reads for its own sake, whatever the protocol wants */              \
+    bool made;           /* connection_made() was called, so connection_lost() will be */          \
     bool paused;         /* pause_reading() */                                                     \
-    bool hoarding;       /* it reads all the same, and keeps what comes */                         \
     bool draining;       /* told when the descriptor takes more bytes */                           \
     bool protocol_paused; /* pause_writing() was called */                                         \
     bool inside          /* a call into the protocol is under way in `context` */
@@ -88,7 +101,28 @@ fl_transport_ops_of(const TransportObject *self)
     return (const fl_transport_ops *)self->io.ops;
 }
 
+/* close() or abort() was called, or the connection has ended by itself. */
+static inline bool
+fl_transport_is_closing(const TransportObject *self)
+{
+    return self->phase >= FL_CLOSING;
+}
+
+/* Have it told, or not any more, of what arrives on somebody's behalf (FL_WANT_…), from the next fl_transport_rearm() on. */
+static inline void
+fl_transport_want(TransportObject *self, unsigned who, bool wanted)
+{
+    self->wants = (uint8_t)(wanted ? self->wants | who : self->wants & ~who);
+}
+
 /* -- life ------------------------------------------------------------------------------------------ */
+
+/* Go on to a later phase; nothing if it is there or beyond. */
+void fl_transport_enter(TransportObject *self, fl_phase phase);
+
+/* fl_transport_ops.io for a type with these ways of its own. */
+#define FL_TRANSPORT_IO(ready_fn, flush_fn)                                                        \
+    {.ready = ready_fn, .flush = flush_fn, .begin = fl_transport_begin, .end = fl_transport_end}
 
 /* What it does and how much it buffers is as `ops` says from now on. */
 void fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops);
@@ -108,37 +142,46 @@ void fl_transport_disown(TransportObject *self);
    reading begun.  0 or -1. */
 int fl_transport_schedule_made(TransportObject *self, PyObject *waiter);
 
-/* The first turn of most: call connection_made() and begin to read.  0, or -1 with an exception that has to leave
-   run_forever(). */
-int fl_transport_make(TransportObject *self);
+/* The first turn of most: call connection_made() and begin to read. */
+void fl_transport_call_made(TransportObject *self);
 
-/* Complete the future in *waiter and drop it, if there is one: with exc unless that is NULL.  0, or -1 that has to
-   leave. */
-int fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
+/* Complete the future in *waiter and drop it, if there is one: with exc unless that is NULL. */
+void fl_transport_complete_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
 
 /* The same when the connection is lost because of exc, NULL: it was closed.  Then it is ConnectionAbortedError. */
-int fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
+void fl_transport_fail_waiter(TransportObject *self, PyObject **waiter, PyObject *exc);
 
-/* asyncio's close(), _force_close() (exc NULL: abort) and _fatal_error() with the raised exception.
-   0, or -1 with an exception; fl_transport_fatal: one that has to leave run_forever(). */
+/* asyncio's close() and _force_close() (exc NULL: abort).  0 or -1. */
 int fl_transport_close(TransportObject *self);
 int fl_transport_force_close(TransportObject *self, PyObject *exc);
-int fl_transport_fatal(TransportObject *self, const char *message);
 
-/* The outcome rc of a step that ends a connection: an exception is reported.  0, or -1 with one that has to leave. */
-int fl_transport_closing(TransportObject *self, int rc);
+/* asyncio's _fatal_error() with the raised exception; SystemExit and KeyboardInterrupt end the run, and not the
+   connection. */
+void fl_transport_fatal(TransportObject *self, const char *message);
+
+/* For methods that Python calls: try to send what is corked now.  0, or -1 with what user's code has raised that ends
+   the run. */
+int fl_transport_flush_cork(TransportObject *self);
+
+/* The outcome rc of a step that ends a connection: an exception is reported. */
+void fl_transport_report_close(TransportObject *self, int rc);
 
 /* Have connection_lost(exc) called in the next turn; exc may be NULL.  0 or -1. */
 int fl_transport_schedule_lost(TransportObject *self, PyObject *exc);
 
-/* Call connection_lost() now.  0, or -1 with an exception that has to leave run_forever(). */
-int fl_transport_lose(TransportObject *self);
+/* Call connection_lost() now. */
+void fl_transport_call_lost(TransportObject *self);
 
-/* The work of a FL_READY_TRANSPORT word. */
-int fl_transport_run_ready(LoopObject *loop, PyObject *item);
+/* fl_io_ops.{begin,end} of all transports. */
+void fl_transport_begin(fl_io *io);
+void fl_transport_end(fl_io *io);
 
 /* Tell the loop what the transport is interested in.  0 or -1. */
 int fl_transport_rearm(TransportObject *self);
+
+/* The same when it was told of something that it is not interested in any more; an error ends the run, since the loop
+   would tell it again and again. */
+void fl_transport_rearm_ready(TransportObject *self);
 
 int fl_transport_traverse(TransportObject *self, visitproc visit, void *arg);
 void fl_transport_clear(TransportObject *self);
@@ -162,21 +205,24 @@ fl_transport_call(TransportObject *self, PyObject *name, PyObject *argument)
     return fl_transport_call_two(self, name, argument, NULL);
 }
 
-/* Give the raised exception to the loop's exception handler.  0, or -1 with one that has to leave. */
-int fl_transport_report(TransportObject *self, const char *message);
+/* Give the raised exception to the loop's exception handler. */
+void fl_transport_report(TransportObject *self, const char *message);
 
-/* In debug mode: logger.level(format, self), errors of which are reported.  0, or -1 with one that has to leave. */
-int fl_transport_log(TransportObject *self, const char *level, const char *format);
+/* In debug mode: logger.level(format, self), errors of which are reported. */
+void fl_transport_log(TransportObject *self, const char *level, const char *format);
 
 /* protocol.name() has returned `result`, which is taken; NULL: the raised exception is reported, as a Handle reports one
-   of its callback.  0, or -1 with one that has to leave. */
-int fl_transport_called(TransportObject *self, PyObject *name, PyObject *result);
+   of its callback. */
+void fl_transport_called(TransportObject *self, PyObject *name, PyObject *result);
 
 /* -- flow control ---------------------------------------------------------------------------------- */
 
-/* Call pause_writing() or resume_writing() if it is time to.  0, or -1 with one that has to leave. */
-int fl_transport_maybe_pause(TransportObject *self);
-int fl_transport_maybe_resume(TransportObject *self);
+/* Call pause_writing() or resume_writing() if it is time to. */
+void fl_transport_maybe_pause(TransportObject *self);
+void fl_transport_maybe_resume(TransportObject *self);
+
+/* Some of what was accepted was sent: tell the protocol to pause, or if it had paused before, to go on. */
+void fl_transport_sent(TransportObject *self);
 
 /* A write after connection_lost was scheduled: count, and warn from the fifth on.  0 or -1. */
 int fl_transport_vain_write(TransportObject *self, const char *warning);

@@ -1,6 +1,7 @@
 /* The Python face that all transports share: asyncio's methods and the private names that libraries read. */
 #include "net/transport.h"
 
+#include "loop/exit.h"
 #include "net/socket_object.h"
 #include "py/args.h"
 #include "py/types.h"
@@ -175,7 +176,7 @@ Transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    if (fl_list_is_linked(&self->io.cork) && fl_transport_ops_of(self)->hurry(self) < 0) {
+    if (fl_list_is_linked(&self->io.cork) && fl_transport_flush_cork(self) < 0) {
         return NULL; /* the socket may be used directly now, behind what was written */
     }
     PyObject *value = transport_find_info(self, given[0]);
@@ -191,14 +192,14 @@ PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
 static PyObject *
 Transport_is_closing(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(self->io.closing);
+    return PyBool_FromLong(self->phase >= FL_CLOSING);
 }
 
 /* Debug mode finds out who ends a connection from another thread.  0 or -1. */
 static int
 transport_check_thread(TransportObject *self)
 {
-    return self->conn_lost ? 0 : fl_loop_check_thread(self->loop);
+    return self->phase >= FL_LOSING ? 0 : fl_loop_check_thread(self->loop);
 }
 
 PyDoc_STRVAR(close_doc,
@@ -208,10 +209,12 @@ PyDoc_STRVAR(close_doc,
 static PyObject *
 Transport_close(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (transport_check_thread(self) < 0 || fl_transport_close(self) < 0) {
+    if (transport_check_thread(self) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_transport_close(self);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(abort_doc, "abort($self, /)\n--\n\n"
@@ -220,11 +223,13 @@ PyDoc_STRVAR(abort_doc, "abort($self, /)\n--\n\n"
 static PyObject *
 Transport_abort(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (transport_check_thread(self) < 0 || fl_transport_ops_of(self)->hurry(self) < 0 ||
-        fl_transport_force_close(self, NULL) < 0) {
+    if (transport_check_thread(self) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    PyObject *before = fl_exit_begin(self->loop);
+    fl_transport_ops_of(self)->flush_cork(self);
+    int rc = fl_transport_force_close(self, NULL);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
@@ -260,7 +265,9 @@ PyDoc_STRVAR(force_close_doc,
 static PyObject *
 Transport_force_close(TransportObject *self, PyObject *exc)
 {
-    return fl_transport_force_close(self, exc) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_transport_force_close(self, exc);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(fatal_error_doc, "_fatal_error($self, exc, message='Fatal error on transport')\n--\n\n"
@@ -283,7 +290,9 @@ Transport_fatal_error(TransportObject *self, PyObject *const *args, Py_ssize_t n
                    : PyErr_Format(PyExc_TypeError, "an exception is required, got %R", given[0]);
     }
     PyErr_SetRaisedException(Py_NewRef(given[0]));
-    return fl_transport_fatal(self, message) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(self->loop);
+    fl_transport_fatal(self, message);
+    return fl_exit_end(self->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyMethodDef fl_transport_methods[] = {
@@ -303,7 +312,7 @@ PyMethodDef fl_transport_methods[] = {
 static bool
 transport_is_reading(TransportObject *self)
 {
-    return !self->io.closing && !self->paused;
+    return self->phase < FL_CLOSING && !self->paused;
 }
 
 PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
@@ -315,6 +324,15 @@ Transport_is_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(transport_is_reading(self));
 }
 
+/* Log what a method does, in debug mode.  0, or -1 with what has to be raised. */
+static int
+transport_log_call(TransportObject *self, const char *format)
+{
+    PyObject *before = fl_exit_begin(self->loop);
+    fl_transport_log(self, "debug", format);
+    return fl_exit_end(self->loop, before, 0);
+}
+
 PyDoc_STRVAR(pause_reading_doc, "pause_reading($self, /)\n--\n\n"
                                 "Give nothing to the protocol until resume_reading() is called.");
 
@@ -323,9 +341,7 @@ Transport_pause_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (transport_is_reading(self)) {
         self->paused = true; /* the poller hears of it when something arrives: often nothing does */
-        if (fl_transport_log(self, "debug", "%r pauses reading") < 0) {
-            return NULL;
-        }
+        return transport_log_call(self, "%r pauses reading") < 0 ? NULL : Py_NewRef(Py_None);
     }
     Py_RETURN_NONE;
 }
@@ -336,11 +352,11 @@ PyDoc_STRVAR(resume_reading_doc, "resume_reading($self, /)\n--\n\n"
 static PyObject *
 Transport_resume_reading(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (!self->io.closing && self->paused) {
+    if (self->phase < FL_CLOSING && self->paused) {
         self->paused = false;
         const fl_transport_ops *ops = fl_transport_ops_of(self);
         if (fl_transport_rearm(self) < 0 || (ops->resumed != NULL && ops->resumed(self) < 0) ||
-            fl_transport_log(self, "debug", "%r resumes reading") < 0) {
+            transport_log_call(self, "%r resumes reading") < 0) {
             return NULL;
         }
     }
@@ -362,8 +378,9 @@ PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n
 static PyObject *
 Transport_get_write_buffer_size(TransportObject *self, PyObject *Py_UNUSED(ignored))
 {
-    const fl_transport_ops *ops = fl_transport_ops_of(self);
-    return ops->hurry(self) < 0 ? NULL : PyLong_FromSize_t(ops->unsent(self));
+    return fl_transport_flush_cork(self) < 0
+               ? NULL
+               : PyLong_FromSize_t(fl_transport_ops_of(self)->unsent(self));
 }
 
 PyDoc_STRVAR(get_write_buffer_limits_doc, "get_write_buffer_limits($self, /)\n--\n\n"
@@ -438,12 +455,15 @@ Transport_set_write_buffer_limits(TransportObject *self, PyObject *const *args, 
     PyObject *given[2];
     size_t high, low;
     if (fl_args_bind(self->loop->state, &signature, args, nargs, kwnames, given) < 0 ||
-        fl_watermarks_given(given, ops->high_water, &high, &low) < 0 || ops->hurry(self) < 0) {
+        fl_watermarks_given(given, ops->high_water, &high, &low) < 0) {
         return NULL;
     }
+    PyObject *before = fl_exit_begin(self->loop);
+    ops->flush_cork(self);
     self->high_water = high;
     self->low_water = low;
-    return fl_transport_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
+    fl_transport_maybe_pause(self);
+    return fl_exit_end(self->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyMethodDef fl_flow_methods[] = {
@@ -465,9 +485,11 @@ fl_transport_repr(TransportObject *self)
     if (class == NULL) {
         return NULL;
     }
-    const char *status = self->lost ? " closed" : self->io.closing ? " closing" : "";
+    const char *status = self->phase == FL_LOST      ? " closed"
+                         : self->phase >= FL_CLOSING ? " closing"
+                                                     : "";
     PyObject *text;
-    if (self->lost || self->loop->closed) {
+    if (self->phase == FL_LOST || self->loop->closed) {
         text = PyUnicode_FromFormat("<%U%s fd=%d>", class, status, self->number);
     }
     else {
@@ -484,7 +506,7 @@ fl_transport_repr(TransportObject *self)
 static PyObject *
 Transport_get_loop(TransportObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->lost ? NULL : (PyObject *)self->loop);
+    return fl_or_none(self->phase == FL_LOST ? NULL : (PyObject *)self->loop);
 }
 
 static PyObject *
@@ -513,7 +535,13 @@ Transport_set_extra(TransportObject *self, PyObject *value, void *Py_UNUSED(clos
 static PyObject *
 Transport_get_closing(TransportObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->io.closing);
+    return PyBool_FromLong(self->phase >= FL_CLOSING);
+}
+
+static PyObject *
+Transport_get_conn_lost(TransportObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLong(self->phase >= FL_LOSING ? self->vain_writes : 0);
 }
 
 static PyGetSetDef transport_getset[] = {
@@ -522,13 +550,13 @@ static PyGetSetDef transport_getset[] = {
      NULL},
     {"_extra", (getter)Transport_get_extra, (setter)Transport_set_extra,
      "What get_extra_info() knows.", NULL},
+    {"_conn_lost", (getter)Transport_get_conn_lost, NULL,
+     "Not 0 once connection_lost() is scheduled.", NULL},
     {"_closing", (getter)Transport_get_closing, NULL, "What is_closing() returns.", NULL},
     {NULL},
 };
 
 static PyMemberDef transport_members[] = {
-    {"_conn_lost", T_UINT, offsetof(TransportObject, conn_lost), READONLY,
-     "Not 0 once connection_lost() is scheduled."},
     {"_paused", T_BOOL, offsetof(TransportObject, paused), READONLY, "pause_reading() was called."},
     {"_protocol_paused", T_BOOL, offsetof(TransportObject, protocol_paused), READONLY,
      "pause_writing() was called."},

@@ -2,6 +2,7 @@
 #include "py/call.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
 
 int
@@ -14,13 +15,6 @@ fl_raise_errno(int err)
     errno = -err;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;
-}
-
-int
-fl_exception_must_leave(void)
-{
-    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) ||
-           PyErr_ExceptionMatches(PyExc_SystemExit);
 }
 
 PyObject *
@@ -125,6 +119,25 @@ fl_call_soon_method(fl_state *state, PyObject *loop, PyObject *callback, PyObjec
     Py_DECREF(kwnames);
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;
+}
+
+PyObject *
+fl_error_context(fl_state *state, PyObject *message, ...)
+{
+    PyObject *context = message == NULL ? NULL : PyDict_New();
+    PyObject *name = state->str_message, *value = message;
+    va_list pairs;
+    va_start(pairs, message);
+    while (context != NULL && name != NULL) {
+        if (value != NULL && PyDict_SetItem(context, name, value) < 0) {
+            Py_CLEAR(context);
+        }
+        name = va_arg(pairs, PyObject *);
+        value = name == NULL ? NULL : va_arg(pairs, PyObject *);
+    }
+    va_end(pairs);
+    Py_XDECREF(message);
+    return context;
 }
 
 int

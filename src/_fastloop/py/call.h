@@ -16,38 +16,6 @@ fl_try_later(ssize_t err)
     return err == -EAGAIN || err == -EINTR;
 }
 
-/* The raised exception is one that must never be kept from its way out of run_forever():
-   SystemExit or KeyboardInterrupt. */
-int fl_exception_must_leave(void);
-
-/* An exception that has to leave run_forever() is kept in *leaving (owned, NULL at first) while what must be done
-   all the same is done; the last one counts. */
-static inline void
-fl_leaving_keep(PyObject **leaving)
-{
-    Py_XSETREF(*leaving, PyErr_GetRaisedException());
-}
-
-/* The same for a step whose outcome is rc: -1 with such an exception, or 0. */
-static inline void
-fl_leaving_step(PyObject **leaving, int rc)
-{
-    if (rc < 0) {
-        fl_leaving_keep(leaving);
-    }
-}
-
-/* Raise it after all, taking it: 0 when there is none, else -1. */
-static inline int
-fl_leaving_raise(PyObject *leaving)
-{
-    if (leaving == NULL) {
-        return 0;
-    }
-    PyErr_SetRaisedException(leaving);
-    return -1;
-}
-
 /* When StopIteration (or nothing) is raised, take it away and return its value, a new reference.
    Otherwise return NULL with the exception still raised. */
 PyObject *fl_take_stop_iteration(void);
@@ -62,6 +30,11 @@ PyObject *fl_thrown_exception(PyObject *const *args, Py_ssize_t nargs);
    whose call_soon was overridden.  0, or -1 with an exception. */
 int fl_call_soon_method(fl_state *state, PyObject *loop, PyObject *callback, PyObject *argument,
                         PyObject *context);
+
+/* What an exception handler is told, as a new dict: {"message": message} and the pairs of a name and a value that follow
+   up to NULL, less those without a value.  `message` is taken, NULL: an exception is raised already.  NULL with an
+   exception. */
+PyObject *fl_error_context(fl_state *state, PyObject *message, ...);
 
 /* loop.call_exception_handler(context); `context` is a reference that is taken (NULL: an exception is
    already raised).  0, or -1 with an exception. */

@@ -2,6 +2,7 @@
 #include "task/callbacks.h"
 
 #include "loop/current.h"
+#include "loop/exit.h"
 #include "loop/handle.h"
 #include "py/call.h"
 #include "task/task.h"
@@ -195,24 +196,27 @@ fl_callbacks_schedule(FutureObject *self)
     return fl_loop_push(loop, Py_NewRef(self), FL_READY_DONE);
 }
 
-/* Report through a handle made for the purpose, as asyncio would have made one. */
-static int
+/* The callback has failed: report that through a handle made for the purpose, as asyncio would have made one. */
+static void
 callback_report(LoopObject *loop, FutureObject *self, PyObject *entry)
 {
+    if (fl_exit_if_asked(loop)) {
+        return;
+    }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *argument = (PyObject *)self;
     HandleObject *handle = fl_handle_new(loop, self->state->Handle_type, PyTuple_GET_ITEM(entry, 0),
                                          &argument, 1, PyTuple_GET_ITEM(entry, 1));
     PyErr_SetRaisedException(exc);
     if (handle == NULL) {
-        return -1;
+        fl_exit_with_raised(loop);
+        return;
     }
-    int rc = fl_handle_report(loop, handle);
+    fl_handle_report(loop, handle);
     fl_handle_release(handle);
-    return rc;
 }
 
-int
+void
 fl_callbacks_run_ready(LoopObject *loop, PyObject *item)
 {
     FutureObject *self = (FutureObject *)item;
@@ -221,21 +225,17 @@ fl_callbacks_run_ready(LoopObject *loop, PyObject *item)
         PyList_CheckExact(entry)) {
         /* initialised anew in between */
         Py_DECREF(item);
-        return 0;
+        return;
     }
     self->callbacks = NULL;
     PyObject *args[] = {NULL, item};
-    int rc = fl_current_publish(loop, NULL);
-    if (rc == 0) {
-        rc = fl_run_in_context(PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0), args + 1,
-                               1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
-    }
-    if (rc < 0) {
-        rc = fl_exception_must_leave() ? -1 : callback_report(loop, self, entry);
+    if (fl_current_publish(loop, NULL) < 0 ||
+        fl_run_in_context(PyTuple_GET_ITEM(entry, 1), PyTuple_GET_ITEM(entry, 0), args + 1,
+                          1 | PY_VECTORCALL_ARGUMENTS_OFFSET) < 0) {
+        callback_report(loop, self, entry);
     }
     Py_DECREF(entry);
     Py_DECREF(item);
-    return rc;
 }
 
 /* -- removing -------------------------------------------------------------------------------------- */

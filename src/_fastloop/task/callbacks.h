@@ -24,6 +24,6 @@ PyObject *fl_callbacks_list(FutureObject *future);
 PyObject *fl_callbacks_awaiting_tasks(FutureObject *future);
 
 /* The work of a FL_READY_DONE word. */
-int fl_callbacks_run_ready(LoopObject *loop, PyObject *item);
+void fl_callbacks_run_ready(LoopObject *loop, PyObject *item);
 
 #endif

@@ -121,23 +121,14 @@ static PyObject *
 future_unretrieved_context(FutureObject *self)
 {
     fl_state *state = self->state;
-    PyObject *context = PyDict_New();
     PyObject *class = PyObject_GetAttr((PyObject *)self, state->str___class__);
     PyObject *name = class == NULL ? NULL : PyObject_GetAttr(class, state->str___name__);
     PyObject *message =
         name == NULL ? NULL : PyUnicode_FromFormat("%S exception was never retrieved", name);
-    if (message == NULL || context == NULL ||
-        PyDict_SetItem(context, state->str_message, message) < 0 ||
-        PyDict_SetItem(context, state->str_exception, self->result) < 0 ||
-        PyDict_SetItem(context, state->str_future, (PyObject *)self) < 0 ||
-        (self->source_tb != NULL &&
-         PyDict_SetItem(context, state->str_source_traceback, self->source_tb) < 0)) {
-        Py_CLEAR(context);
-    }
     Py_XDECREF(class);
     Py_XDECREF(name);
-    Py_XDECREF(message);
-    return context;
+    return fl_error_context(state, message, state->str_exception, self->result, state->str_future,
+                            self, state->str_source_traceback, self->source_tb, NULL);
 }
 
 void

@@ -2,6 +2,7 @@
 #include "task/task.h"
 
 #include "loop/current.h"
+#include "loop/exit.h"
 #include "loop/handle.h"
 #include "py/call.h"
 #include "task/callbacks.h"
@@ -71,10 +72,10 @@ task_raised(TaskObject *self)
     if (PyErr_ExceptionMatches(self->state->CancelledError)) {
         return task_was_cancelled(self);
     }
-    bool leaves = fl_exception_must_leave();
+    bool asks_for_exit = fl_exit_is_asked();
     PyObject *exc = PyErr_GetRaisedException();
     int rc = fl_future_set_exception((FutureObject *)self, exc);
-    if (rc == 0 && leaves) {
+    if (rc == 0 && asks_for_exit) {
         PyErr_SetRaisedException(exc);
         return -1;
     }
@@ -396,12 +397,12 @@ task_waiter_exception(fl_state *state, PyObject *future)
 /* -- entry points ---------------------------------------------------------------------------------- */
 
 /* A step failed with an exception that is not the coroutine's: report it as asyncio would, as raised by
-   the callback `method` of a handle.  0, or -1 when it has to leave run_forever(). */
-static int
+   the callback `method` of a handle. */
+static void
 task_report(LoopObject *loop, TaskObject *self, PyObject *(*bind)(TaskObject *))
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (fl_exit_if_asked(loop)) {
+        return;
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *method = bind(self);
@@ -411,42 +412,38 @@ task_report(LoopObject *loop, TaskObject *self, PyObject *(*bind)(TaskObject *))
     Py_XDECREF(method);
     if (handle == NULL) {
         Py_DECREF(exc);
-        return -1;
+        fl_exit_with_raised(loop);
+        return;
     }
     PyErr_SetRaisedException(exc);
-    int rc = fl_handle_report(loop, handle);
+    fl_handle_report(loop, handle);
     fl_handle_release(handle);
-    return rc;
 }
 
 /* The work of a FL_READY_STEP word. */
-static int
+static void
 step_run_ready(LoopObject *loop, PyObject *item)
 {
     TaskObject *self = (TaskObject *)item;
     PyObject *exc = self->throw_next;
     self->throw_next = NULL;
-    int rc = task_step(loop, self, exc);
-    if (rc < 0) {
-        rc = task_report(loop, self, fl_task_step_method);
+    if (task_step(loop, self, exc) < 0) {
+        task_report(loop, self, fl_task_step_method);
     }
     Py_DECREF(item);
-    return rc;
 }
 
 /* The work of a FL_READY_WAKE word. */
-static int
+static void
 wake_run_ready(LoopObject *loop, PyObject *item)
 {
     TaskObject *self = (TaskObject *)item;
     PyObject *exc =
         self->fut_waiter == NULL ? NULL : task_waiter_exception(self->state, self->fut_waiter);
-    int rc = task_step(loop, self, exc);
-    if (rc < 0) {
-        rc = task_report(loop, self, fl_task_wakeup_method);
+    if (task_step(loop, self, exc) < 0) {
+        task_report(loop, self, fl_task_wakeup_method);
     }
     Py_DECREF(item);
-    return rc;
 }
 
 /* Step on one of our loops when a handle has entered the context. */

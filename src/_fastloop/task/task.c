@@ -167,17 +167,9 @@ static PyObject *
 task_destroyed_context(TaskObject *self)
 {
     fl_state *state = self->state;
-    PyObject *context = PyDict_New();
     PyObject *message = PyUnicode_FromString("Task was destroyed but it is pending!");
-    if (message == NULL || context == NULL ||
-        PyDict_SetItem(context, state->str_task, (PyObject *)self) < 0 ||
-        PyDict_SetItem(context, state->str_message, message) < 0 ||
-        (self->source_tb != NULL &&
-         PyDict_SetItem(context, state->str_source_traceback, self->source_tb) < 0)) {
-        Py_CLEAR(context);
-    }
-    Py_XDECREF(message);
-    return context;
+    return fl_error_context(state, message, state->str_task, self, state->str_source_traceback,
+                            self->source_tb, NULL);
 }
 
 static bool

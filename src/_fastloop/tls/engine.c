@@ -129,7 +129,7 @@ fl_tls_handshake(TLSEngineObject *self)
 }
 
 int
-fl_tls_is_greeting(TLSEngineObject *self)
+fl_tls_in_handshake(TLSEngineObject *self)
 {
     PyObject *version = PyObject_CallMethod(self->sslobject, "version", NULL);
     int rc = version == NULL ? -1 : version == Py_None;

@@ -93,7 +93,7 @@ int fl_tls_handshake(TLSEngineObject *self);
 
 /* Whether OpenSSL's part of the handshake is not done, or -1 with an exception.  What follows is Python code's, such as
    that of a class derived from SSLObject which refuses the peer. */
-int fl_tls_is_greeting(TLSEngineObject *self);
+int fl_tls_in_handshake(TLSEngineObject *self);
 
 /* How much input is left: bytes as received, or decrypted where there are none of these.  -1 with an exception. */
 Py_ssize_t fl_tls_pending(TLSEngineObject *self);

@@ -2,6 +2,7 @@
 #include "tls/layer.h"
 
 #include "base/clock.h"
+#include "loop/exit.h"
 #include "py/call.h"
 
 /* -- how long it may take -------------------------------------------------------------------------- */
@@ -50,9 +51,10 @@ layer_timed_out(PyObject *stream, PyObject *Py_UNUSED(ignored))
     if (exc == NULL) {
         return NULL;
     }
+    PyObject *before = fl_exit_begin(self->loop);
     int rc = fl_transport_force_close((TransportObject *)self, exc);
     Py_DECREF(exc);
-    return rc < 0 ? NULL : Py_NewRef(Py_None);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef timed_out = {"_tls_timed_out", layer_timed_out, METH_NOARGS,
@@ -88,80 +90,82 @@ layer_expect_handshake(StreamObject *self)
     return layer_set_timer(self, timeout) < 0 ? -1 : fl_transport_rearm((TransportObject *)self);
 }
 
-int
+void
 fl_tls_begin(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
     TLSLayerObject *layer = fl_tls_layer(self);
-    self->begun = true;
-    if (self->conn_lost) {
-        return 0;
+    fl_transport_enter(transport, FL_OPEN);
+    if (self->phase >= FL_LOSING) {
+        return;
     }
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, fl_transport_log(transport, "debug", "%r starts SSL handshake"));
+    fl_transport_log(transport, "debug", "%r starts SSL handshake");
     layer->since = fl_clock_seconds(fl_clock_ns());
-    self->negotiating = true;
-    int rc =
-        layer_expect_handshake(self) < 0 ? fl_tls_handshake_failed(self) : fl_tls_negotiate(self);
-    fl_leaving_step(&leaving, rc);
-    return fl_leaving_raise(leaving);
+    fl_transport_want(transport, FL_WANT_LAYER, true);
+    if (layer_expect_handshake(self) < 0) {
+        fl_tls_handshake_failed(self);
+    }
+    else {
+        fl_tls_negotiate(self);
+    }
 }
 
 /* Whoever waits for the handshake waits for the connection, or with start_tls() for the layer. */
-static int
+static void
 layer_complete_waiter(StreamObject *self, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     PyObject **waiter = layer->waiter != NULL ? &layer->waiter : &self->waiter;
-    return fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
+    fl_transport_complete_waiter((TransportObject *)self, waiter, exc);
 }
 
 /* The raised exception ends the handshake.  What the engine has to send then tells the peer why, if OpenSSL has failed; if
    Python code has refused the peer, it would have the peer believe that all is well. */
-static int
+static void
 layer_refuse(StreamObject *self, const char *message)
 {
-    PyObject *exc = PyErr_GetRaisedException(), *leaving = NULL;
-    int failed = fl_tls_is_greeting(fl_tls_layer(self)->engine);
-    if (failed < 0 && fl_exception_must_leave()) {
-        fl_leaving_keep(&leaving);
+    PyObject *exc = PyErr_GetRaisedException();
+    int failed = fl_tls_in_handshake(fl_tls_layer(self)->engine);
+    if (failed < 0 && !fl_exit_if_asked(self->loop)) {
+        PyErr_Clear(); /* exc tells what is wrong, and not what has happened since */
     }
-    PyErr_SetRaisedException(exc); /* it tells what is wrong, and not what has happened since */
-    fl_leaving_step(&leaving, failed > 0 ? fl_tls_failed(self, message)
-                                         : fl_transport_fatal((TransportObject *)self, message));
-    return fl_leaving_raise(leaving);
+    PyErr_SetRaisedException(exc);
+    if (failed > 0) {
+        fl_tls_failed(self, message);
+    }
+    else {
+        fl_transport_fatal((TransportObject *)self, message);
+    }
 }
 
 /* The raised exception ends the connection before anybody could use it. */
-static int
+static void
 layer_give_up(StreamObject *self, const char *message)
 {
-    if (fl_exception_must_leave()) {
-        return -1;
+    if (fl_exit_if_asked(self->loop)) {
+        return;
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyErr_SetRaisedException(Py_NewRef(exc));
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, layer_refuse(self, message));
-    fl_leaving_step(&leaving, layer_complete_waiter(self, exc));
+    layer_refuse(self, message);
+    layer_complete_waiter(self, exc);
     Py_DECREF(exc);
-    return fl_leaving_raise(leaving);
 }
 
-int
+void
 fl_tls_handshake_failed(StreamObject *self)
 {
     PyObject *unverified = fl_tls_layer(self)->engine->library->SSLCertVerificationError;
-    return layer_give_up(self, PyErr_ExceptionMatches(unverified)
-                                   ? "SSL handshake failed on verifying the certificate"
-                                   : "SSL handshake failed");
+    layer_give_up(self, PyErr_ExceptionMatches(unverified)
+                            ? "SSL handshake failed on verifying the certificate"
+                            : "SSL handshake failed");
 }
 
-static int
+static void
 log_duration(StreamObject *self)
 {
     if (!self->loop->debug) {
-        return 0;
+        return;
     }
     PyObject *ms =
         PyFloat_FromDouble((fl_clock_seconds(fl_clock_ns()) - fl_tls_layer(self)->since) * 1e3);
@@ -170,79 +174,77 @@ log_duration(StreamObject *self)
                                                       "%r: SSL handshake took %.1f ms", self, ms);
     Py_XDECREF(ms);
     Py_XDECREF(done);
-    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
+    if (done == NULL) {
+        fl_transport_report((TransportObject *)self, "Exception in logging");
+    }
 }
 
-/* An SSLObject that fails later does not give the certificate any more.  0, or -1 that has to leave. */
-static int
+/* An SSLObject that fails later does not give the certificate any more. */
+static void
 layer_note_peercert(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     PyObject *peercert = PyObject_CallMethod(layer->engine->sslobject, "getpeercert", NULL);
     if (peercert == NULL) {
-        return fl_tls_handshake_failed(self);
+        fl_tls_handshake_failed(self);
+        return;
     }
     Py_XSETREF(layer->peercert, peercert);
-    return 0;
 }
 
-/* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio.  0, or -1
-   that has to leave. */
-static int
+/* connection_made(), unless the protocol was told before.  An exception ends the connection, as in asyncio. */
+static void
 layer_tell_made(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
     if (self->made) {
-        return 0;
+        return;
     }
     self->made = true;
     PyObject *result =
         fl_transport_call(transport, self->loop->state->str_connection_made, (PyObject *)self);
+    Py_XDECREF(result);
     if (result == NULL) {
-        return layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
+        layer_give_up(self, "Fatal error: protocol.connection_made() call failed.");
     }
-    Py_DECREF(result);
-    return 0;
 }
 
 /* From now on data passes.  What came with the last of the handshake waits for its turn behind whoever waits for the
    handshake, who may set another protocol. */
-static int
+static void
 layer_open(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->conn_lost) { /* connection_made() has aborted it */
-        return 0;
+    if (self->phase >= FL_LOSING) { /* connection_made() has aborted it */
+        return;
     }
     fl_tls_cork(self);
     if (fl_transport_rearm(transport) < 0 || fl_tls_resumed(transport) < 0) {
-        return fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
+        fl_transport_fatal(transport, "Fatal error: cannot watch the descriptor");
     }
-    return 0;
 }
 
-static int
+static void
 layer_established(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    PyObject *leaving = NULL;
     layer_cancel_timer(layer);
-    fl_leaving_step(&leaving, log_duration(self));
-    fl_leaving_step(&leaving, layer_note_peercert(self));
-    if (self->conn_lost) { /* user's code in between has aborted it: whoever waits hears of that */
-        return fl_leaving_raise(leaving);
+    log_duration(self);
+    layer_note_peercert(self);
+    if (self->phase >=
+        FL_LOSING) { /* user's code in between has aborted it: whoever waits hears of that */
+        return;
     }
     layer->stage = FL_TLS_OPEN;
     layer->pending = true;
-    self->negotiating = false;
-    fl_tls_hoard(self);
-    fl_leaving_step(&leaving, layer_tell_made(self));
-    fl_leaving_step(&leaving, layer_complete_waiter(self, NULL));
-    fl_leaving_step(&leaving, layer_open(self));
-    return fl_leaving_raise(leaving);
+    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+    fl_tls_read_ahead(self);
+    layer_tell_made(self);
+    layer_complete_waiter(self, NULL);
+    layer_open(self);
 }
 
-int
+void
 fl_tls_negotiate(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
@@ -253,90 +255,99 @@ fl_tls_negotiate(StreamObject *self)
     else {
         rc = fl_tls_handshake(layer->engine);
     }
-    if (self->conn_lost) { /* an SNI callback may have closed the transport */
-        if (rc < 0 && fl_exception_must_leave()) {
-            return -1;
+    if (self->phase >= FL_LOSING) { /* an SNI callback may have closed the transport */
+        if (rc < 0 && !fl_exit_if_asked(self->loop)) {
+            PyErr_Clear();
         }
-        PyErr_Clear();
-        return 0;
+        return;
     }
     if (rc < 0) {
-        return fl_tls_handshake_failed(self);
+        fl_tls_handshake_failed(self);
+        return;
     }
     fl_tls_cork(self);
-    return rc == 0 ? 0 : layer_established(self);
+    if (rc > 0) {
+        layer_established(self);
+    }
 }
 
 /* -- the end --------------------------------------------------------------------------------------- */
 
-int
+void
 fl_tls_failed(StreamObject *self, const char *message)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (!self->conn_lost && fl_tls_send_output(self) < 0) {
+    if (self->phase < FL_LOSING && fl_tls_send_output(self) < 0) {
         PyErr_Clear(); /* whether the peer hears why it ends does not matter to us */
     }
     PyErr_SetRaisedException(exc);
-    return fl_transport_fatal((TransportObject *)self, message);
+    fl_transport_fatal((TransportObject *)self, message);
 }
 
-static int
-layer_tell_eof(StreamObject *self)
+static void
+log_vain_answer(StreamObject *self)
 {
-    TLSLayerObject *layer = fl_tls_layer(self);
-    if (layer->told_eof) {
-        return 0;
-    }
-    layer->told_eof = true;
-    int keep_open = fl_stream_call_eof_received(self);
-    if (keep_open < 0) {
-        return fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
-    }
-    if (keep_open == 0) {
-        return 0;
-    }
     PyObject *done = PyObject_CallMethod(self->loop->state->logger, "warning", "s",
                                          "returning true from eof_received() has no effect "
                                          "when using ssl");
     Py_XDECREF(done);
-    return done == NULL ? fl_transport_report((TransportObject *)self, "Exception in logging") : 0;
+    if (done == NULL) {
+        fl_transport_report((TransportObject *)self, "Exception in logging");
+    }
 }
 
-/* Close after the end of data.  0, or -1 that has to leave. */
-static int
+static void
+layer_tell_eof(StreamObject *self)
+{
+    TLSLayerObject *layer = fl_tls_layer(self);
+    if (layer->told_eof) {
+        return;
+    }
+    layer->told_eof = true;
+    int keep_open = fl_stream_call_eof_received(self);
+    if (keep_open < 0) {
+        fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
+    }
+    else if (keep_open > 0) {
+        log_vain_answer(self);
+    }
+}
+
+/* Close after the end of data. */
+static void
 layer_close(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (self->conn_lost) {
-        return 0;
+    if (self->phase >= FL_LOSING) {
+        return;
     }
     if (fl_tls_layer(self)->peer_gone) {
-        fl_tls_take_leave(self);
+        fl_tls_end_shutdown(self);
     }
-    if (self->io.closing) {
-        return fl_stream_flush(self);
+    if (self->phase >= FL_CLOSING) {
+        fl_stream_flush(self);
     }
-    return fl_transport_closing(transport, fl_transport_close(transport));
-}
-
-int
-fl_tls_data_ended(StreamObject *self)
-{
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, layer_tell_eof(self));
-    fl_leaving_step(&leaving, layer_close(self));
-    return fl_leaving_raise(leaving);
+    else {
+        fl_transport_report_close(transport, fl_transport_close(transport));
+    }
 }
 
 void
-fl_tls_take_leave(StreamObject *self)
+fl_tls_data_ended(StreamObject *self)
 {
-    fl_tls_layer(self)->stage = FL_TLS_LEFT;
-    self->negotiating =
-        false; /* and end of file, which stays, makes the descriptor readable for ever */
+    layer_tell_eof(self);
+    layer_close(self);
 }
 
-/* The raised exception keeps the connection from taking leave: end it all the same.  Returns -1. */
+void
+fl_tls_end_shutdown(StreamObject *self)
+{
+    fl_tls_layer(self)->stage = FL_TLS_LEFT;
+    /* and end of file, which stays, makes the descriptor readable for ever */
+    fl_transport_want((TransportObject *)self, FL_WANT_LAYER, false);
+}
+
+/* The raised exception keeps the connection from its shutdown: end it all the same.  Returns -1. */
 static int
 layer_cut_off(TransportObject *transport)
 {
@@ -349,7 +360,7 @@ layer_cut_off(TransportObject *transport)
 }
 
 int
-fl_tls_leave(TransportObject *transport)
+fl_tls_begin_shutdown(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
     TLSLayerObject *layer = fl_tls_layer(self);
@@ -359,11 +370,12 @@ fl_tls_leave(TransportObject *transport)
     if (layer->stage == FL_TLS_OPEN) {
         layer->stage = FL_TLS_LEAVING;
     }
-    self->negotiating = layer->stage == FL_TLS_LEAVING;
+    fl_transport_want(transport, FL_WANT_LAYER, layer->stage == FL_TLS_LEAVING);
     if (layer_set_timer(self, layer->shutdown_timeout) < 0 || fl_transport_rearm(transport) < 0) {
         return layer_cut_off(transport);
     }
-    return fl_stream_flush(self);
+    fl_stream_flush(self);
+    return 0;
 }
 
 int
@@ -371,30 +383,29 @@ fl_tls_close_unanswered(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     layer->unanswered = true;
-    if (!self->io.closing) {
+    if (self->phase < FL_CLOSING) {
         return fl_transport_close((TransportObject *)self);
     }
-    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->conn_lost) {
+    if (layer->stage != FL_TLS_LEAVING || !layer->parted || self->phase >= FL_LOSING) {
         return 0;
     }
-    fl_tls_take_leave(self);
-    return fl_stream_flush(self);
+    fl_tls_end_shutdown(self);
+    fl_stream_flush(self);
+    return 0;
 }
 
-int
+void
 fl_tls_drained(StreamObject *self)
 {
     TransportObject *transport = (TransportObject *)self;
-    if (!self->io.closing || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
-        return 0;
+    if (self->phase < FL_CLOSING || fl_tls_layer(self)->stage != FL_TLS_LEFT) {
+        return;
     }
-    PyObject *leaving = NULL;
-    fl_leaving_step(&leaving, layer_tell_eof(self));
-    if (!self->conn_lost) {
+    layer_tell_eof(self);
+    if (self->phase < FL_LOSING) {
         fl_io_forget(self->loop, &self->io);
-        fl_leaving_step(&leaving, fl_transport_schedule_lost(transport, NULL));
+        fl_transport_report_close(transport, fl_transport_schedule_lost(transport, NULL));
     }
-    return fl_leaving_raise(leaving);
 }
 
 int
@@ -402,5 +413,6 @@ fl_tls_lost(TransportObject *transport, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
     layer_cancel_timer(layer);
-    return fl_transport_fail_waiter(transport, &layer->waiter, exc);
+    fl_transport_fail_waiter(transport, &layer->waiter, exc);
+    return 0;
 }

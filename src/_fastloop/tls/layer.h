@@ -51,45 +51,45 @@ extern const fl_stream_ops fl_tls_stream_ops;
 /* Add the type TLSLayer to the module state.  0 or -1. */
 int fl_tls_layer_setup_types(PyObject *module, fl_state *state);
 
-/* -- the life of a connection (layer.c).  0, or -1 with an exception that has to leave run_forever() ------- */
+/* -- the life of a connection (layer.c) ------------------------------------------------------------- */
 
 /* The transport's first turn, or that of a layer which a transport got later: begin the handshake. */
-int fl_tls_begin(TransportObject *transport);
+void fl_tls_begin(TransportObject *transport);
 
 /* Go on with the handshake after input. */
-int fl_tls_negotiate(StreamObject *self);
+void fl_tls_negotiate(StreamObject *self);
 
 /* The raised exception ends the handshake, and whoever waits for it gets it. */
-int fl_tls_handshake_failed(StreamObject *self);
+void fl_tls_handshake_failed(StreamObject *self);
 
 /* No more data comes from the peer: tell the protocol, and close. */
-int fl_tls_data_ended(StreamObject *self);
+void fl_tls_data_ended(StreamObject *self);
 
 /* The raised exception ends the connection; an alert that tells the peer why is sent first. */
-int fl_tls_failed(StreamObject *self, const char *message);
+void fl_tls_failed(StreamObject *self, const char *message);
 
 /* Nothing is waited for any more. */
-void fl_tls_take_leave(StreamObject *self);
+void fl_tls_end_shutdown(StreamObject *self);
 
 /* close() without waiting for the peer's close_notify.  0 or -1. */
 int fl_tls_close_unanswered(StreamObject *self);
 
-/* fl_transport_ops.{leave,lost} and fl_stream_ops.drained. */
-int fl_tls_leave(TransportObject *transport);
+/* fl_transport_ops.{shutdown,lost} and fl_stream_ops.drained. */
+int fl_tls_begin_shutdown(TransportObject *transport);
 int fl_tls_lost(TransportObject *transport, PyObject *exc);
-int fl_tls_drained(StreamObject *self);
+void fl_tls_drained(StreamObject *self);
 
 /* -- data (layer_data.c) ---------------------------------------------------------------------------- */
 
 /* From now on what comes while reading is paused is kept, up to the high watermark, so that the end of the connection is
    noticed. */
-void fl_tls_hoard(StreamObject *self);
+void fl_tls_read_ahead(StreamObject *self);
 
-/* fl_io_ops.ready, fl_stream_ops.transmit and fl_transport_ops.{unsent,spill,discard,resumed}. */
-int fl_tls_ready(fl_io *io, unsigned ready);
+/* fl_io_ops.ready, fl_stream_ops.transmit and fl_transport_ops.{unsent,flush_last,discard,resumed}. */
+void fl_tls_ready(fl_io *io, unsigned ready);
 int fl_tls_transmit(StreamObject *self);
 size_t fl_tls_unsent(TransportObject *transport);
-int fl_tls_spill(TransportObject *transport);
+void fl_tls_flush_last(TransportObject *transport);
 void fl_tls_discard(TransportObject *transport);
 int fl_tls_resumed(TransportObject *transport);
 

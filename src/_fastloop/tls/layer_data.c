@@ -1,6 +1,7 @@
 /* The straight line of data over TLS: from the kernel through the engine to the protocol, and back. */
 #include "tls/layer.h"
 
+#include "loop/exit.h"
 #include "py/call.h"
 
 #include <string.h>
@@ -142,7 +143,7 @@ layer_encrypt(StreamObject *self)
         return -1;
     }
     Py_ssize_t n = fl_tls_write(fl_tls_layer(self)->engine, plain.iov_base, plain.iov_len);
-    if (n > 0 && !self->conn_lost) {
+    if (n > 0 && self->phase < FL_LOSING) {
         fl_outbox_consume(&self->outbox, (size_t)n);
     }
     Py_DECREF(owner);
@@ -160,7 +161,7 @@ layer_part(StreamObject *self)
     layer->parted = true;
     int rc = fl_tls_shutdown(layer->engine);
     if (rc == 1 || (rc == 0 && layer->unanswered)) {
-        fl_tls_take_leave(self);
+        fl_tls_end_shutdown(self);
     }
     return rc < 0 ? -1 : 0;
 }
@@ -205,11 +206,12 @@ fl_tls_unsent(TransportObject *transport)
     return self->outbox.size + fl_tls_layer(self)->unsent;
 }
 
-int
-fl_tls_spill(TransportObject *transport)
+void
+fl_tls_flush_last(TransportObject *transport)
 {
-    bool waits = fl_tls_layer((StreamObject *)transport)->stage == FL_TLS_HANDSHAKE;
-    return waits ? 0 : fl_stream_spill(transport);
+    if (fl_tls_layer((StreamObject *)transport)->stage != FL_TLS_HANDSHAKE) {
+        fl_stream_flush_last(transport);
+    }
 }
 
 void
@@ -223,7 +225,7 @@ fl_tls_discard(TransportObject *transport)
 void
 fl_tls_cork(StreamObject *self)
 {
-    if (!self->draining && !self->conn_lost) {
+    if (!self->draining && self->phase < FL_LOSING) {
         fl_io_cork(self->loop, &self->io);
     }
 }
@@ -246,7 +248,8 @@ layer_receive(StreamObject *self)
     layer->received = (size_t)n;
     if (n == 0) {
         layer->peer_gone = true;
-        return fl_transport_log((TransportObject *)self, "debug", "%r received EOF") < 0 ? -1 : 1;
+        fl_transport_log((TransportObject *)self, "debug", "%r received EOF");
+        return 1;
     }
     return fl_tls_feed(layer->engine, scratch, (size_t)n) < 0 ? -1 : 1;
 }
@@ -295,67 +298,66 @@ layer_read_bytes(StreamObject *self, Py_ssize_t *n)
 }
 
 /* There is no data, for the reason n. */
-static int
+static void
 layer_no_data(StreamObject *self, Py_ssize_t n)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     fl_tls_cork(self);
     if (n == FL_TLS_FAILED) {
-        return fl_tls_failed(self, io_failed);
+        fl_tls_failed(self, io_failed);
+        return;
     }
-    if (n == FL_TLS_CLOSED) {
-        layer->greeted = true;
-        return fl_tls_data_ended(self);
+    layer->greeted = layer->greeted || n == FL_TLS_CLOSED;
+    if (n == FL_TLS_CLOSED || layer->peer_gone) {
+        fl_tls_data_ended(self);
     }
-    return layer->peer_gone ? fl_tls_data_ended(self) : 0;
 }
 
 /* User's code that has run meanwhile, in an SSLObject or as a buffer was released, has ended the connection. */
 static bool
 layer_is_late(StreamObject *self)
 {
-    return self->conn_lost || self->io.closing || fl_tls_layer(self)->told_eof;
+    return self->phase >= FL_CLOSING || fl_tls_layer(self)->told_eof;
 }
 
-static int
+static void
 layer_deliver(StreamObject *self)
 {
     Py_ssize_t n;
     PyObject *data = layer_read_bytes(self, &n);
     if (data == NULL) {
-        return layer_no_data(self, n);
+        layer_no_data(self, n);
+        return;
     }
     fl_tls_cork(self);
-    if (layer_is_late(self)) {
-        Py_DECREF(data);
-        return 0;
+    if (!layer_is_late(self)) {
+        PyObject *result =
+            fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
+        fl_stream_called(self, result, io_failed);
     }
-    PyObject *result =
-        fl_transport_call((TransportObject *)self, self->loop->state->str_data_received, data);
     Py_DECREF(data);
-    return fl_stream_called(self, result, io_failed);
 }
 
 /* Decrypt into the memory of a BufferedProtocol, which it has given before the bytes were received. */
-static int
+static void
 layer_deliver_into(StreamObject *self, Py_buffer *view)
 {
     Py_ssize_t n = layer_read(fl_tls_layer(self), view->buf, (size_t)view->len, 0);
     PyBuffer_Release(view);
     if (n <= 0) {
-        return layer_no_data(self, n);
+        layer_no_data(self, n);
+        return;
     }
     fl_tls_cork(self);
-    if (layer_is_late(self)) {
-        return 0;
+    if (!layer_is_late(self)) {
+        fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
     }
-    return fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
 }
 
 static bool
 layer_may_deliver(StreamObject *self)
 {
-    return !self->conn_lost && !self->io.closing && !self->paused;
+    return self->phase < FL_CLOSING && !self->paused;
 }
 
 /* Feed the engine unless it has something left.  1 when there may be data, 0, or -1 with an exception. */
@@ -365,24 +367,26 @@ layer_supply(StreamObject *self)
     return fl_tls_layer(self)->pending ? 1 : layer_receive(self);
 }
 
-static int
+static void
 layer_read_failed(StreamObject *self)
 {
-    return fl_transport_fatal((TransportObject *)self, fl_tls_stream_ops.base.read_error);
+    fl_transport_fatal((TransportObject *)self, fl_tls_stream_ops.base.read_error);
 }
 
-static int
+static void
 layer_read_data(StreamObject *self)
 {
     int news = layer_supply(self);
-    if (news <= 0) {
-        return news < 0 ? layer_read_failed(self) : 0;
+    if (news < 0) {
+        layer_read_failed(self);
     }
-    return layer_deliver(self);
+    else if (news > 0) {
+        layer_deliver(self);
+    }
 }
 
 /* The memory comes first, so that what is received is lent to the engine while nothing else runs. */
-static int
+static void
 layer_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
@@ -392,30 +396,35 @@ layer_read_into_buffer(StreamObject *self)
         self->protocol == protocol; /* get_buffer() may set another, or close the transport */
     Py_DECREF(protocol);
     if (rc < 0) {
-        return fl_transport_fatal((TransportObject *)self, io_failed);
+        fl_transport_fatal((TransportObject *)self, io_failed);
+        return;
     }
     int news = same && layer_may_deliver(self) ? layer_supply(self) : 0;
     if (news > 0) {
-        return layer_deliver_into(self, &view);
+        layer_deliver_into(self, &view);
+        return;
+    }
+    if (news < 0) {
+        layer_read_failed(self);
     }
     PyBuffer_Release(&view);
-    return news < 0 ? layer_read_failed(self) : 0;
 }
 
-/* The raised exception has to leave run_forever(); the next run goes on with what the engine has.  Returns -1. */
-static int
+/* Go on in the next turn, or in the next run, with what the engine has. */
+static void
 layer_read_later(StreamObject *self)
 {
-    PyObject *leaving = PyErr_GetRaisedException();
-    fl_leaving_step(&leaving, fl_tls_resumed((TransportObject *)self));
-    return fl_leaving_raise(leaving);
+    if (fl_tls_resumed((TransportObject *)self) < 0) {
+        layer_read_failed(self);
+    }
 }
 
 void
-fl_tls_hoard(StreamObject *self)
+fl_tls_read_ahead(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    self->hoarding = layer->stage == FL_TLS_OPEN && !layer->peer_gone;
+    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD,
+                      layer->stage == FL_TLS_OPEN && !layer->peer_gone);
 }
 
 /* Receive what the protocol does not want yet, and keep it.  0, or -1 with an exception. */
@@ -429,101 +438,129 @@ layer_receive_early(StreamObject *self)
 }
 
 /* Something has come while reading is paused. */
-static int
+static void
 layer_read_paused(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     Py_ssize_t kept = fl_tls_pending(layer->engine);
     if (kept < 0) {
-        return fl_tls_failed(self, io_failed);
+        fl_tls_failed(self, io_failed);
+        return;
     }
-    if (!self->paused || self->io.closing) { /* an SSLObject of the user's has done that when asked */
-        return fl_tls_resumed((TransportObject *)self);
+    if (!self->paused ||
+        self->phase >= FL_CLOSING) { /* an SSLObject of the user's has done that when asked */
+        layer_read_later(self);
+        return;
     }
-    self->hoarding = !layer->peer_gone && (size_t)kept < layer->high_water;
-    if (!self->hoarding) {
-        return fl_transport_rearm((TransportObject *)self);
+    bool wanted = !layer->peer_gone && (size_t)kept < layer->high_water;
+    fl_transport_want((TransportObject *)self, FL_WANT_READ_AHEAD, wanted);
+    if (!wanted) {
+        fl_transport_rearm_ready((TransportObject *)self);
     }
-    return layer_receive_early(self) < 0 ? layer_read_failed(self) : 0;
+    else if (layer_receive_early(self) < 0) {
+        layer_read_failed(self);
+    }
 }
 
-static int
+static void
 layer_read_open(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
-    if (self->paused && self->hoarding && !self->io.closing) {
-        return layer_read_paused(self);
+    if (self->paused && (self->wants & FL_WANT_READ_AHEAD) && self->phase < FL_CLOSING) {
+        layer_read_paused(self);
+        return;
     }
     if (!layer_may_deliver(self)) {
-        return fl_transport_rearm((TransportObject *)self);
+        fl_transport_rearm_ready((TransportObject *)self);
+        return;
     }
-    int rc;
     do {
-        rc = self->buffered ? layer_read_into_buffer(self) : layer_read_data(self);
-    } while (rc == 0 && layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
-    return rc == 0 ? 0 : layer_read_later(self);
+        if (self->buffered) {
+            layer_read_into_buffer(self);
+        }
+        else {
+            layer_read_data(self);
+        }
+        if (self->loop->exit != NULL) {
+            layer_read_later(self);
+            return;
+        }
+    } while (layer->pending && layer->stage == FL_TLS_OPEN && layer_may_deliver(self));
 }
 
-static int
+static void
 layer_read_handshake(StreamObject *self)
 {
     int news = layer_receive(self);
     if (news < 0) {
-        return fl_tls_handshake_failed(self);
+        fl_tls_handshake_failed(self);
     }
-    return news > 0 ? fl_tls_negotiate(self) : 0;
+    else if (news > 0) {
+        fl_tls_negotiate(self);
+    }
 }
 
-static int
-layer_read_leaving(StreamObject *self)
+/* After close(): what comes is of no use, but for the close_notify. */
+static void
+layer_read_closing(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     int news = layer_receive(self);
+    if (news < 0) {
+        layer_read_failed(self);
+    }
     if (news <= 0) {
-        return news < 0 ? layer_read_failed(self) : 0;
+        return;
     }
     if (layer_drop_data(self) == FL_TLS_FAILED) {
-        return fl_tls_failed(self, "Fatal error on transport");
+        fl_tls_failed(self, "Fatal error on transport");
+        return;
     }
     if (layer->peer_gone) {
-        fl_tls_take_leave(self);
+        fl_tls_end_shutdown(self);
     }
-    return fl_stream_flush(self);
+    fl_stream_flush(self);
 }
 
-static int
+static void
 layer_read_ready(StreamObject *self)
 {
     switch (fl_tls_layer(self)->stage) {
     case FL_TLS_HANDSHAKE:
-        return layer_read_handshake(self);
+        layer_read_handshake(self);
+        break;
     case FL_TLS_OPEN:
-        return layer_read_open(self);
+        layer_read_open(self);
+        break;
     case FL_TLS_LEAVING:
-        return layer_read_leaving(self);
+        layer_read_closing(self);
+        break;
     default:
-        return fl_transport_rearm((TransportObject *)self);
+        fl_transport_rearm_ready((TransportObject *)self);
     }
 }
 
-int
+void
 fl_tls_ready(fl_io *io, unsigned ready)
 {
     StreamObject *self = (StreamObject *)io->object;
-    if (self->conn_lost) {
-        return fl_transport_rearm((TransportObject *)self);
+    if (self->phase >= FL_LOSING) {
+        fl_transport_rearm_ready((TransportObject *)self);
+        return;
     }
-    if ((ready & FL_READ) && layer_read_ready(self) < 0) {
-        return -1;
+    if (ready & FL_READ) {
+        layer_read_ready(self);
     }
-    return (ready & FL_WRITE) && self->draining ? fl_stream_flush(self) : 0;
+    if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
+        fl_stream_flush(self);
+    }
 }
 
 int
 fl_tls_resumed(TransportObject *transport)
 {
     StreamObject *self = (StreamObject *)transport;
-    fl_tls_hoard(self);
+    fl_tls_read_ahead(self);
     bool waiting = fl_tls_layer(self)->pending && layer_may_deliver(self);
     return waiting ? fl_io_tell_later(self->loop, &self->io, FL_READ) : 0;
 }

@@ -1,6 +1,7 @@
 /* TLSLayer: how Python code puts TLS into a stream transport, and what get_extra_info() knows of it. */
 #include "tls/layer.h"
 
+#include "loop/exit.h"
 #include "py/args.h"
 #include "py/types.h"
 
@@ -43,19 +44,19 @@ layer_info(TransportObject *transport, PyObject *key)
 const fl_stream_ops fl_tls_stream_ops = {
     .base =
         {
-            .io = {.ready = fl_tls_ready, .flush = fl_stream_flush_io},
+            .io = FL_TRANSPORT_IO(fl_tls_ready, fl_stream_flush_io),
             .read_error = "Fatal read error on socket transport",
             .write_error = "Fatal write error on socket transport",
             .high_water = HIGH_WATER,
             .socket = true,
             .quiet_errors = true,
             .unsent = fl_tls_unsent,
-            .spill = fl_tls_spill,
+            .flush_last = fl_tls_flush_last,
             .discard = fl_tls_discard,
-            .hurry = fl_stream_hurry,
+            .flush_cork = fl_stream_flush_cork,
             .adopt = fl_stream_adopt,
             .begin = fl_tls_begin,
-            .leave = fl_tls_leave,
+            .shutdown = fl_tls_begin_shutdown,
             .resumed = fl_tls_resumed,
             .lost = fl_tls_lost,
             .info = layer_info,
@@ -100,7 +101,7 @@ layer_check_transport(TLSLayerObject *self, PyObject *transport)
                                                 : "unable to start TLS; sendfile is in progress");
         return -1;
     }
-    if (((StreamObject *)transport)->io.closing) {
+    if (fl_transport_is_closing((TransportObject *)transport)) {
         PyErr_SetString(PyExc_ConnectionAbortedError, "the connection is closed");
         return -1;
     }
@@ -161,7 +162,7 @@ TLSLayer_open(TLSLayerObject *self, PyObject *args, PyObject *kwargs)
     }
     if (layer_check_transport(self, transport) < 0 ||
         layer_install(self, (StreamObject *)transport, NULL) < 0) {
-        ((StreamObject *)transport)->lost = true; /* it must not begin without TLS */
+        fl_transport_enter((TransportObject *)transport, FL_LOST); /* it must not begin without TLS */
         fl_transport_disown((TransportObject *)transport);
         Py_CLEAR(transport);
     }
@@ -187,12 +188,17 @@ TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     StreamObject *stream = (StreamObject *)given[0];
-    if (layer_feed_received(self, given[2]) < 0 || fl_stream_hurry((TransportObject *)stream) < 0 ||
+    if (layer_feed_received(self, given[2]) < 0 ||
+        fl_transport_flush_cork((TransportObject *)stream) < 0 ||
         layer_check_transport(self, given[0]) < 0 || /* callbacks may have done anything */
         layer_take_outbox(self, &stream->outbox) < 0 || layer_install(self, stream, given[1]) < 0) {
         return NULL;
     }
-    return stream->begun && fl_tls_begin((TransportObject *)stream) < 0 ? NULL : Py_NewRef(Py_None);
+    PyObject *before = fl_exit_begin(stream->loop);
+    if (stream->phase >= FL_OPEN) {
+        fl_tls_begin((TransportObject *)stream);
+    }
+    return fl_exit_end(stream->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef layer_methods[] = {
@@ -237,8 +243,12 @@ PyDoc_STRVAR(close_unanswered_doc, "_close_unanswered($self, /)\n--\n\n"
 static PyObject *
 SSLTransport_close_unanswered(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
-    bool done = transport_layer(self) != NULL && fl_tls_close_unanswered(self) == 0;
-    return done ? Py_NewRef(Py_None) : NULL;
+    if (transport_layer(self) == NULL) {
+        return NULL;
+    }
+    PyObject *before = fl_exit_begin(self->loop);
+    int rc = fl_tls_close_unanswered(self);
+    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(get_read_buffer_size_doc,
@@ -286,7 +296,7 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
         fl_watermarks_given(given, READ_HIGH_WATER, &layer->high_water, &layer->low_water) < 0) {
         return NULL;
     }
-    fl_tls_hoard(self);
+    fl_tls_read_ahead(self);
     return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -1,0 +1,1 @@
+"""What the tests of several folders share: sockets, TLS, servers, addresses, pipes, random programs."""

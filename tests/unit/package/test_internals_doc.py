@@ -1,0 +1,89 @@
+"""Every file, folder, function and constant that docs/internals.md names in backticks exists in the sources."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DOCUMENT = REPOSITORY / "docs" / "internals.md"
+C_ROOT = REPOSITORY / "src" / "_fastloop"
+PYTHON_ROOT = REPOSITORY / "python" / "fastloop"
+
+SPAN = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"[\w./]+\.(?:c|h|py)|[\w/]+/")
+# fl_loop_run, Loop_call_soon, task_step(): not asyncio.all_tasks(), which is another's.
+FUNCTION = re.compile(r"\b(?:fl|Loop)_\w+|(?<![\w.])\w+(?=\(\))")
+CONSTANT = re.compile(r"\bFL_[A-Z_]+")
+
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+# The layout that clang-format enforces: a function's name stands at the start of a line.
+C_DEFINITION = re.compile(r"^(\w+)\([^;]*?\)\n\{", re.MULTILINE)
+PYTHON_DEFINITION = re.compile(r"^\s*(?:async )?def (\w+)\(", re.MULTILINE)
+
+
+def code_of(root: Path, pattern: str) -> str:
+    return "\n".join(
+        COMMENT.sub("", path.read_text(encoding="utf-8")) for path in sorted(root.rglob(pattern))
+    )
+
+
+@cache
+def c_code() -> str:
+    return code_of(C_ROOT, "*.[ch]")
+
+
+@cache
+def functions() -> set[str]:
+    return set(C_DEFINITION.findall(c_code())) | set(PYTHON_DEFINITION.findall(code_of(PYTHON_ROOT, "*.py")))
+
+
+def is_there(path: str) -> bool:
+    return (C_ROOT / path).exists() or (PYTHON_ROOT / path).exists()
+
+
+def named(text: str) -> tuple[set[str], set[str], set[str]]:
+    """The paths, functions and constants that a document names."""
+    spans = SPAN.findall(text)
+    return (
+        {span for span in spans if PATH.fullmatch(span)},
+        {name for span in spans for name in FUNCTION.findall(span)},
+        {name for span in spans for name in CONSTANT.findall(span)},
+    )
+
+
+def missing(text: str) -> set[str]:
+    """What a document names and the sources do not have."""
+    paths, names, constants = named(text)
+    return (
+        {path for path in paths if not is_there(path)}
+        | (names - functions())
+        | (constants - set(CONSTANT.findall(c_code())))
+    )
+
+
+def test_whatever_it_names_exists():
+    assert missing(DOCUMENT.read_text(encoding="utf-8")) == set()
+
+
+def test_it_names_the_way_of_a_step():
+    paths, names, constants = named(DOCUMENT.read_text(encoding="utf-8"))
+
+    assert {"api/tasks.c", "base/ring.h", "loop/run.c", "task/step.c", "task/callbacks.c"} <= paths
+    assert {"Loop_create_task", "fl_task_new", "fl_loop_run", "task_step", "fl_callbacks_schedule"} <= names
+    assert {"FL_READY_STEP", "FL_READY_WAKE"} <= constants
+
+
+def test_what_does_not_exist_is_found():
+    text = """
+        `loop/gone.c`, `_gone.py` and `gone/` are gone, and so are `fl_gone`, `Loop_gone`, `gone()` and `FL_GONE`;
+        `loop/run.c`, `_tasks.py`, `task/`, `fl_loop_run`, `task_step()`, `face_of()`, `FL_READY_STEP` are there.
+        `asyncio.gone()` and `loop->gone` are nobody's business.
+    """
+
+    assert missing(text) == {"loop/gone.c", "_gone.py", "gone/", "fl_gone", "Loop_gone", "gone", "FL_GONE"}
+
+
+def test_a_declaration_or_a_comment_is_no_function():
+    assert "fl_loop_run" in functions()
+    assert "PyIter_Send" not in functions()
+    assert "epoll_wait" not in functions()
