@@ -31,6 +31,8 @@ else:
 _CLOSEFROM: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
 _CAN_SPAWN = getattr(subprocess, "_USE_POSIX_SPAWN", False) and _CLOSEFROM is not None
 _fork_exec: Any = _posixsubprocess.fork_exec  # what Popen starts other children by
+# What a child says when it cannot change to its folder; "noexec" is said of all that fails before exec().
+_NO_FOLDER = "noexec:chdir" if FORK_EXEC_TELLS_OF_CHDIR else "noexec"
 # What Python ignores, and Popen gives its default handling back to in a child.
 _RESTORED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)]
 
@@ -261,10 +263,12 @@ def _exec_error(message: bytes, program: Any, cwd: Any) -> Exception:
     kind = getattr(builtins, name.decode("ascii"), subprocess.SubprocessError)
     if not (issubclass(kind, OSError) and number):
         return kind(text)
-    before_exec = text.startswith("noexec")
     code = int(number, 16)
-    reason = os.strerror(code) if code else "" if before_exec else text
-    if not before_exec:
-        return kind(code, reason, program)
-    about_folder = text == "noexec:chdir" or not FORK_EXEC_TELLS_OF_CHDIR
-    return kind(code, reason, cwd) if about_folder and cwd is not None else kind(code, reason)
+    filename = program
+    if text in ("noexec", _NO_FOLDER):
+        filename = cwd if text == _NO_FOLDER else None
+        text = ""
+    reason = os.strerror(code) if code else text
+    if filename is None and FORK_EXEC_TELLS_OF_CHDIR:
+        return kind(code, reason)
+    return kind(code, reason, filename)
