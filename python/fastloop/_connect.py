@@ -10,6 +10,7 @@ from itertools import zip_longest
 from . import _fastloop
 from ._compat import check_ssl_socket, logger
 from ._resolve import literal_info
+from ._sockets import sock_connect
 from ._tls import check_tls_arguments, make_tls_transport
 
 TYPE_CHECKING = False
@@ -211,7 +212,7 @@ async def _connect_address(
         sock = socket.socket(family, type_ | socket.SOCK_NONBLOCK, proto)
         if local_infos is not None:
             _bind(sock, family, local_infos, failures)
-        await loop._sock_connect_resolved(sock, address)
+        await _connect_socket(loop, sock, address)
     except BaseException as exc:
         if isinstance(exc, OSError):
             failures.append(exc)
@@ -219,6 +220,14 @@ async def _connect_address(
             _close_quietly(sock)
         raise
     return sock
+
+
+async def _connect_socket(loop: Loop, sock: socket.socket, address: Any) -> None:
+    """Connect to an address that needs no look-up: by sock_connect() only if that was overridden."""
+    if getattr(loop.sock_connect, "__func__", None) is sock_connect:
+        await loop._sock_connect_resolved(sock, address)
+    else:
+        await loop.sock_connect(sock, address)
 
 
 async def create_unix_connection(
@@ -259,7 +268,7 @@ async def create_unix_connection(
 async def _connect_path(loop: Loop, path: str | bytes) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, _STREAM | socket.SOCK_NONBLOCK)
     try:
-        await loop._sock_connect_resolved(sock, path)
+        await _connect_socket(loop, sock, path)
     except BaseException:
         sock.close()
         raise

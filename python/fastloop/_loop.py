@@ -147,7 +147,8 @@ def _adopt_methods() -> None:
             method.__name__ = name
             method.__qualname__ = f"{Loop.__qualname__}.{name}"
             method.__module__ = Loop.__module__
-            method.__annotations__.pop("self", None)  # it goes without saying, as in any class
+            # The type of self goes without saying, as in any class.
+            method.__annotations__ = {k: v for k, v in method.__annotations__.items() if k != "self"}
 
 
 _adopt_methods()

@@ -99,14 +99,17 @@ async def start_tls(
     server_hostname: str | None = None,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
-) -> asyncio.Transport:
+) -> asyncio.Transport | None:
     """Begin TLS on a connection and return the transport that protocol must use from then on.
 
-    What a stream reader has received but not handed out yet is taken for TLS on the server's side.
-    Raises TypeError for unusable arguments, and whatever ends the handshake, which closes the
-    transport.  That is the same transport, if it is one of this loop's without TLS.
+    That is the same transport, if it is one of this loop's without TLS; None if it was closed, before or
+    meanwhile.  What a stream reader has received but not handed out yet is taken for TLS on the server's
+    side.  Raises TypeError for unusable arguments, and whatever ends the handshake, which closes the
+    transport.
     """
     _check_upgrade(transport, sslcontext)
+    if transport.is_closing():
+        return None  # asyncio waits for its end, for ever if that was before
     if type(transport) is not _fastloop.StreamTransport:
         return await _start_tls_over(
             self,
@@ -131,7 +134,7 @@ async def start_tls(
         raise
     finally:
         del waiter  # its exception's traceback refers to this frame
-    return transport
+    return None if transport.get_protocol() is None else transport
 
 
 async def _start_tls_over(
@@ -143,7 +146,7 @@ async def _start_tls_over(
     server_hostname: str | None,
     handshake_timeout: float | None,
     shutdown_timeout: float | None,
-) -> asyncio.Transport:
+) -> asyncio.Transport | None:
     """Begin TLS over a transport that is not ours or is TLS itself, by asyncio's own means."""
     waiter = loop.create_future()
     tls = SSLProtocol(
@@ -177,7 +180,7 @@ async def _start_tls_over(
         raise
     finally:
         del waiter  # its exception's traceback refers to this frame
-    secured: asyncio.Transport = tls._app_transport
+    secured: asyncio.Transport | None = tls._app_transport
     return secured
 
 

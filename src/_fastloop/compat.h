@@ -86,6 +86,19 @@ PyWeakref_GetRef(PyObject *ref, PyObject **object)
 }
 #endif
 
+#if PY_VERSION_HEX < 0x030E0000
+/* Take a new reference, unless the object is being deallocated: 1 or 0. */
+static inline int
+PyUnstable_TryIncRef(PyObject *object)
+{
+    if (Py_REFCNT(object) == 0) {
+        return 0;
+    }
+    Py_INCREF(object);
+    return 1;
+}
+#endif
+
 #if PY_VERSION_HEX < 0x030C0000
 /* Take the raised exception away, normalised and with its traceback; a new reference or NULL. */
 static inline PyObject *

@@ -38,9 +38,21 @@ state_find_current_task(fl_state *state)
 #endif
 }
 
+/* From now on the state keeps so many dead objects of each kind. */
+static void
+state_limit_freelists(fl_state *state, int limit)
+{
+    state->free_handles.limit = limit;
+    state->free_timers.limit = limit;
+    state->free_iters.limit = limit;
+    state->free_futures.limit = limit;
+    state->free_tasks.limit = limit;
+}
+
 static int
 state_fill(fl_state *state)
 {
+    state_limit_freelists(state, FL_FREELIST_MAX);
     fl_list_init(&state->loops);
     state->users = 1;
     state->create_task_takes_eager = Py_Version >= 0x030D0300;
@@ -103,7 +115,7 @@ freelist_clear(fl_freelist *list, void (*release)(void *))
 void
 fl_state_clear(fl_state *state)
 {
-    state->cleared = true;
+    state_limit_freelists(state, 0);
     freelist_clear(&state->free_handles, PyObject_Free);
     freelist_clear(&state->free_timers, PyObject_GC_Del);
     freelist_clear(&state->free_iters, PyObject_GC_Del);

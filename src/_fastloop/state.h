@@ -200,6 +200,7 @@ typedef void (*fl_ready_fn)(LoopObject *loop, PyObject *item);
 typedef struct {
     PyObject *items[FL_FREELIST_MAX];
     int len;
+    int limit; /* 0 once the module is gone: nothing is kept any more */
 } fl_freelist;
 
 typedef struct fl_state {
@@ -212,7 +213,7 @@ typedef struct fl_state {
 #define FL_FIELD(field, module, attribute) PyObject *field;
     FL_IMPORTS(FL_FIELD)
 #undef FL_FIELD
-    size_t users;                /* the module and every object that keeps a pointer to this */
+    size_t users;                /* see fl_state_hold() */
     PyObject *current_tasks;     /* the live dict {loop: task} of asyncio; NULL from 3.14 on */
     PyObject *swap_current_task; /* _asyncio._swap_current_task; NULL before 3.14 */
     PyObject *face_of; /* the Python package's face_of(), or NULL: shown as __class__ of subclasses */
@@ -220,12 +221,13 @@ typedef struct fl_state {
     fl_ready_fn run_ready[FL_READY_KINDS];
     /* Complete the Future that waits for a descriptor; filled by task/, called by loop/. */
     int (*complete_waiter)(PyObject *future);
+    /* Tasks among loops and futures that are not ours: filled by task/foreign.c, called by those below it. */
+    const struct fl_foreign_ops *foreign;
     fl_list loops;               /* every live Loop of this interpreter, through LoopObject.link */
     uint64_t tasks_created;      /* for the names Task-1, Task-2 … */
     int tasks_listed;            /* whether asyncio.all_tasks() sees our own list of tasks */
     int wraps_stop_iteration;    /* set_exception(StopIteration) stores a RuntimeError */
     int create_task_takes_eager; /* create_task(eager_start=) is accepted */
-    bool cleared;                /* the module is gone: nothing is kept any more */
     fl_freelist free_handles;
     fl_freelist free_timers;
     fl_freelist free_iters;
@@ -250,8 +252,13 @@ fl_state_of(PyTypeObject *type)
     return module == NULL ? NULL : fl_state_of_module(module);
 }
 
-/* Objects that keep a pointer to the state count as its users: at the interpreter's end the collector may
-   free the module before them.  They need no reference to the module that it would have to visit. */
+/* The module counts as a user of the state, and so does what needs it to the very end of its life: loops, servers and
+   TLS engines, of which there are few.  At the interpreter's end the collector may free the module before them.  They
+   need no reference to the module that it would have to visit.
+
+   Nothing else counts.  What belongs to a loop and holds it finds the state there.  Futures, which may belong to any
+   loop or to none, and their iterators borrow it from their type, which holds the module: whatever can be reached has a
+   state.  Only garbage may find it gone, when it is freed, and then asks fl_state_of_dying(). */
 static inline fl_state *
 fl_state_hold(fl_state *state)
 {
@@ -265,6 +272,22 @@ fl_state_release(fl_state *state)
     if (--state->users == 0) {
         PyMem_Free(state);
     }
+}
+
+/* The state that an object of `type`, which this module has made, has borrowed, at its deallocation.  NULL when the
+   collector, freeing both, has cleared the type first: then the module may be gone, and the state with it. */
+static inline fl_state *
+fl_state_of_dying(PyTypeObject *type, fl_state *state)
+{
+    return ((PyHeapTypeObject *)type)->ht_module == NULL ? NULL : state;
+}
+
+/* The same for an object that knows only its type. */
+static inline fl_state *
+fl_state_by_type(PyTypeObject *type)
+{
+    PyObject *module = ((PyHeapTypeObject *)type)->ht_module;
+    return module == NULL ? NULL : fl_state_of_module(module);
 }
 
 /* A new state with its strings and imports and one user, or NULL with an exception. */

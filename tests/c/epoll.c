@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,6 @@ new_backend(void)
 {
     fl_backend *backend = NULL;
     CHECK(epoll->open(&backend) == 0);
-    CHECK(backend->ops == epoll);
     return backend;
 }
 
@@ -411,15 +411,84 @@ a_child_closes_its_copy(void)
     epoll->close(backend);
 }
 
+static void *
+wake_after_a_while(void *backend)
+{
+    usleep(2000);
+    epoll->wake(backend);
+    return NULL;
+}
+
+/* From another thread, and without an event: the wait ends, and reports nothing. */
+static void
+a_wake_up_ends_a_wait(void)
+{
+    fl_backend *backend = new_backend();
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        int64_t started = fl_clock_ns();
+        CHECK(pthread_create(&thread, NULL, wake_after_a_while, backend) == 0);
+        CHECK(epoll->wait(backend, events, CAPACITY, FOREVER) == 0);
+        CHECK(fl_clock_ns() - started >= 2 * MILLISECOND);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    epoll->close(backend);
+}
+
+/* One that comes too early ends the next wait, and only that, however many there were. */
+static void
+a_wake_up_is_not_lost_and_not_repeated(void)
+{
+    fl_backend *backend = new_backend();
+    for (int times = 1; times <= 3; times++) {
+        for (int i = 0; i < times; i++) {
+            epoll->wake(backend);
+        }
+        CHECK(epoll->wait(backend, events, CAPACITY, FOREVER) == 0);
+        int64_t started = fl_clock_ns();
+        CHECK(epoll->wait(backend, events, CAPACITY, 3 * MILLISECOND) == 0);
+        CHECK(fl_clock_ns() - started >= 3 * MILLISECOND);
+    }
+    epoll->close(backend);
+}
+
+static void
+a_wake_up_hides_no_event(void)
+{
+    fl_backend *backend = new_backend();
+    int pairs[3][2];
+    for (uint32_t i = 0; i < 3; i++) {
+        new_pair(pairs[i]);
+        send_byte(pairs[i][1]);
+        CHECK(epoll->arm(backend, pairs[i][0], i, 0, FL_READ) == 0);
+        epoll->wake(backend);
+    }
+    CHECK(poll_now(backend) == 3);
+    for (int i = 0; i < 3; i++) {
+        CHECK(events[i].fd == pairs[events[i].generation][0] && events[i].ready == FL_READ);
+        close_pair(pairs[i]);
+    }
+    epoll->close(backend);
+}
+
+static void
+the_clock_is_that_of_the_timeouts(void)
+{
+    int64_t before = fl_clock_ns(), now = epoll->now(NULL);
+    CHECK(before <= now && now <= fl_clock_ns());
+}
+
 static void
 a_backend_is_not_inherited_and_leaves_no_descriptor(void)
 {
-    int before = dup(0);
-    close(before);
+    int free_fds[2] = {dup(0), dup(0)};
+    close_pair(free_fds);
     fl_backend *backend = new_backend();
-    CHECK(fcntl(before, F_GETFD) == FD_CLOEXEC); /* the lowest free number is the backend's */
+    CHECK(fcntl(free_fds[0], F_GETFD) == FD_CLOEXEC); /* the lowest free numbers are the backend's */
+    CHECK(fcntl(free_fds[1], F_GETFD) == FD_CLOEXEC);
     epoll->close(backend);
-    CHECK(fcntl(before, F_GETFD) == -1);
+    CHECK(fcntl(free_fds[0], F_GETFD) == -1);
+    CHECK(fcntl(free_fds[1], F_GETFD) == -1);
 }
 
 static void
@@ -435,6 +504,10 @@ opening_can_fail(void)
     }
     CHECK(count < 5000); /* test_c.py sets the limit on open files */
     CHECK(epoll->open(&backend) == -EMFILE);
+    int last = fds[--count]; /* for one of the two that are needed */
+    close(last);
+    CHECK(epoll->open(&backend) == -EMFILE);
+    CHECK(fcntl(last, F_GETFD) == -1);
     while (count > 0) {
         close(fds[--count]);
     }
@@ -459,6 +532,10 @@ main(void)
     many_events_come_in_portions(1);
     many_events_come_in_portions(100);
     many_events_come_in_portions(700);
+    a_wake_up_ends_a_wait();
+    a_wake_up_is_not_lost_and_not_repeated();
+    a_wake_up_hides_no_event();
+    the_clock_is_that_of_the_timeouts();
     a_child_closes_its_copy();
     a_backend_is_not_inherited_and_leaves_no_descriptor();
     opening_can_fail();

@@ -86,6 +86,20 @@ def test_base_and_backend_know_nothing_of_python():
     assert named(source for source in below if re.search(r"\bPy[A-Z_]\w*", source.code)) == []
 
 
+def test_only_backend_knows_what_waits_for_events():
+    """Another way to wait or to wake is one more file there, and nothing else."""
+    kernels = re.compile(r"(?i)epoll|eventfd|kqueue|io_uring")
+    assert {source.folder for source in SOURCES if kernels.search(source.text)} == {"backend"}
+
+
+def test_operating_systems_are_told_apart_in_backend_and_os_h_alone():
+    linux = re.compile(
+        r"\b(accept4|pipe2|(recv|send)mmsg|mmsghdr|MSG_NOSIGNAL|MSG_DONTWAIT|SOCK_(CLOEXEC|NONBLOCK)|__linux__)\b"
+    )
+    users = {source.name for source in SOURCES if source.folder != "backend" and linux.search(source.code)}
+    assert users == {"base/os.h"}
+
+
 def test_versions_of_python_are_told_apart_in_compat_h_alone():
     users = {source.name for source in SOURCES if VERSION_MACROS.search(source.code)}
     assert users == {"compat.h"}

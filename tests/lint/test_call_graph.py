@@ -14,25 +14,6 @@ pytestmark = pytest.mark.timeout(600)
 # Inside of a folder: files that nobody can understand, test or move one without the other, and why they are allowed to.
 # The list may only get shorter.
 CIRCLES = {
-    frozenset({"loop/io.c", "loop/run.c", "loop/timers.c", "loop/watch.c"}): (
-        "the loop's lowest functions (push, checks, wake-up) stand in its highest file, run.c, and io.c tells watch.c"
-    ),
-    frozenset(
-        {
-            "task/callbacks.c",
-            "task/future.c",
-            "task/future_iter.c",
-            "task/future_type.c",
-            "task/step.c",
-            "task/task.c",
-        }
-    ): (
-        "a future's callbacks step tasks, a step waits for futures, and future.c, the base class, cancels tasks;"
-        " task.c and future_type.c hold a type as well as what others call"
-    ),
-    frozenset({"net/transport.c", "net/transport_type.c"}): (
-        "the names that extra information keeps at the end are gathered in the file of the type"
-    ),
     frozenset({"tls/layer.c", "tls/layer_data.c", "tls/layer_type.c"}): (
         "cut by theme, not by level: data ends the connection, whose end sends data"
     ),

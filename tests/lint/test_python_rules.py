@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import pkgutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ PACKAGE = REPOSITORY / "python" / "fastloop"
 COMPAT = PACKAGE / "_compat.py"
 FILES = sorted(PACKAGE.glob("*.py"))
 VERSIONS = {"version_info", "hexversion", "version", "python_version", "python_version_tuple"}
-DOCUMENTED = {name for name in asyncio.__all__ if not name.startswith("_")}
+PARTS = {part.name for part in pkgutil.iter_modules(asyncio.__path__)}  # base_events, log, sslproto, …
 
 
 def trespasses(source: str) -> set[str]:
@@ -38,9 +39,11 @@ def is_version(name: str) -> bool:
 
 
 def is_private(name: str) -> bool:
-    """Whether asyncio's documentation does not have the name."""
+    """Whether asyncio keeps the name to itself: it begins with an underscore, or with a file of the package."""
     module, *path = name.split(".")
-    return module == "_asyncio" or (module == "asyncio" and path != [] and path[0] not in DOCUMENTED)
+    return module == "_asyncio" or (
+        module == "asyncio" and path != [] and (path[0].startswith("_") or path[0] in PARTS)
+    )
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != COMPAT], ids=lambda path: path.name)

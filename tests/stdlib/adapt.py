@@ -23,7 +23,6 @@ class Adapter:
 
     def run(self):
         """Call adapt_<module>, if there is one."""
-        self._close_without_private_names()
         name = self.module.__name__.rpartition(".")[2]
         getattr(self, "adapt_" + name, lambda: None)()
 
@@ -179,17 +178,3 @@ class Adapter:
             return loop
 
         return {"new_test_loop": new_test_loop}
-
-    def _close_without_private_names(self):
-        """The original reads loop._default_executor, which only asyncio's own loops have."""
-        if self.utils is None:
-            return
-        original = self.utils.TestCase.close_loop
-
-        def close_loop(loop):
-            if isinstance(loop, self.under_test.Loop):
-                loop.close()
-            else:
-                original(loop)
-
-        self.utils.TestCase.close_loop = staticmethod(close_loop)

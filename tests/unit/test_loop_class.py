@@ -1,11 +1,14 @@
 """fastloop.Loop as its users see it: what its methods are called, and which names of asyncio's loops it has."""
 
 import asyncio
+import contextlib
 import inspect
 import pickle
 import pydoc
 import re
 import signal
+import socket
+import tempfile
 import types
 
 import pytest
@@ -47,7 +50,7 @@ def test_help_shows_methods_and_no_aliases():
     text = pydoc.plain(pydoc.render_doc(Loop))
     for name in METHODS:
         if not name.startswith("_"):
-            assert f" {name}(self" in text
+            assert re.search(rf" {name}\([\s|]*self[,)]", text), name
     assert "Methods inherited from fastloop._fastloop.BaseLoop" in text
     assert not re.search(r"^ \|  \w+ = \w+\(", text, re.MULTILINE)
 
@@ -100,3 +103,78 @@ def test_whether_it_is_closed(impl):
     assert loop._closed is False
     loop.close()
     assert loop._closed is True
+
+
+# Overridden methods, which the loop itself calls.
+
+
+def recording(impl, name, called):
+    """A loop whose method `name` notes that it was called."""
+
+    def method(self, *args, **kwargs):
+        called.append(name)
+        return getattr(impl.Loop, name)(self, *args, **kwargs)
+
+    return type("Recording", (impl.Loop,), {name: method})()
+
+
+async def look_up(loop):
+    await loop.getaddrinfo("127.0.0.1", 1)
+
+
+async def connect_to_nobody(loop):
+    with contextlib.suppress(OSError):
+        await loop.create_connection(asyncio.Protocol, "localhost", 1)
+
+
+async def serve(loop):
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    server.close()
+
+
+async def start_child(loop):
+    transport, _ = await loop.subprocess_exec(asyncio.SubprocessProtocol, "/bin/true")
+    while transport.get_returncode() is None:
+        await asyncio.sleep(0.001)
+    transport.close()
+
+
+async def handle_signal(loop):
+    loop.add_signal_handler(signal.SIGUSR1, int)
+
+
+async def report(loop):
+    loop.call_exception_handler({"message": "a test"})
+
+
+async def send_file(loop):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, tempfile.TemporaryFile() as file:
+        ours.setblocking(False)
+        await loop.sock_sendfile(ours, file)
+
+
+async def iterate(loop):
+    await anext(iterate_forever())
+
+
+@pytest.mark.parametrize(
+    "name, main",
+    [
+        ("run_in_executor", look_up),
+        ("getaddrinfo", connect_to_nobody),
+        ("_ensure_resolved", serve),
+        ("_make_subprocess_transport", start_child),
+        ("remove_signal_handler", handle_signal),
+        ("default_exception_handler", report),
+        ("_sock_sendfile_native", send_file),
+        ("_asyncgen_firstiter_hook", iterate),
+        ("_asyncgen_finalizer_hook", iterate),
+    ],
+)
+def test_an_overridden_method_is_called(impl, name, main, caplog):
+    called = []
+    loop = recording(impl, name, called)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main(loop))
+    assert called == [name]

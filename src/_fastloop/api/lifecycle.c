@@ -2,6 +2,8 @@
 #include "api/methods.h"
 
 #include "loop/current.h"
+#include "loop/queues.h"
+#include "loop/run.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"
@@ -357,7 +359,7 @@ Loop_close(LoopObject *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (!self->closed) {
-        fl_loop_shut(self);
+        fl_queues_shut(self);
     }
     Py_RETURN_NONE;
 }

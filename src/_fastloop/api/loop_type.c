@@ -5,12 +5,11 @@
 #include "api/methods.h"
 #include "loop/handle.h"
 #include "loop/io.h"
-#include "loop/watch.h"
+#include "loop/queues.h"
 #include "py/call.h"
 #include "py/types.h"
 
 #include <structmember.h>
-#include <sys/eventfd.h>
 
 /* -- overridden methods ---------------------------------------------------------------------------- */
 
@@ -79,32 +78,6 @@ BaseLoop_setattro(PyObject *object, PyObject *name, PyObject *value)
 
 /* -- life ------------------------------------------------------------------------------------------ */
 
-static int
-loop_open_descriptors(LoopObject *self)
-{
-    int err = fl_backend_epoll.open(&self->backend);
-    if (err < 0) {
-        return fl_raise_errno(err);
-    }
-    self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->wake_fd < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    err = self->backend->ops->arm(self->backend, self->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
-    return err < 0 ? fl_raise_errno(err) : 0;
-}
-
-static int
-loop_read_debug_mode(LoopObject *self)
-{
-    PyObject *debug = PyObject_CallMethod(self->state->coroutines, "_is_debug_mode", NULL);
-    int truth = debug == NULL ? -1 : PyObject_IsTrue(debug);
-    Py_XDECREF(debug);
-    self->debug = truth > 0;
-    return truth < 0 ? -1 : 0;
-}
-
 static PyObject *
 BaseLoop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
@@ -113,40 +86,11 @@ BaseLoop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(
     if (self == NULL) {
         return NULL;
     }
-    self->state = fl_state_hold(state);
-    self->wake_fd = -1;
-    self->slow_callback_duration = 0.1;
-    fl_list_init(&self->tasks);
-    fl_list_init(&self->corked);
-    fl_heap_init(&self->timers);
-    fl_list_append(&state->loops, &self->link);
-    if (fl_ring_init(&self->ready) < 0) {
-        Py_DECREF(self);
-        return PyErr_NoMemory();
-    }
-    if (loop_open_descriptors(self) < 0 || loop_read_debug_mode(self) < 0 ||
-        loop_find_overrides(self) < 0) {
+    if (fl_loop_init(self, state) < 0 || loop_find_overrides(self) < 0) {
         Py_DECREF(self);
         return NULL;
     }
     return (PyObject *)self;
-}
-
-/* While the loop runs, everything in its queues is alive with it, however long they are. */
-static int
-loop_traverse_queues(LoopObject *self, visitproc visit, void *arg)
-{
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < fl_ring_len(&self->ready); i++) {
-        uintptr_t word = fl_ring_at(&self->ready, i);
-        PyObject *item = fl_io_ready_object(word);
-        rc = fl_ready_kind_of(word) == FL_READY_HANDLE ? fl_handle_visit_queued(item, visit, arg)
-                                                       : visit(item, arg);
-    }
-    for (size_t i = 0; rc == 0 && i < self->timers.len; i++) {
-        rc = fl_handle_visit_queued(self->timers.entries[i].item, visit, arg);
-    }
-    return rc;
 }
 
 static int
@@ -159,18 +103,15 @@ BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
     Py_VISIT(self->current_handle);
     Py_VISIT(self->saved_hooks);
     Py_VISIT(self->saved_origin_depth);
-    if (self->thread_id != 0) {
-        return 0;
-    }
-    int rc = loop_traverse_queues(self, visit, arg);
-    return rc != 0 ? rc : fl_watch_traverse(self, visit, arg);
+    /* While the loop runs, everything in its queues is alive with it, however long they are. */
+    return self->thread_id != 0 ? 0 : fl_queues_traverse(self, visit, arg);
 }
 
 static int
 BaseLoop_clear(LoopObject *self)
 {
     if (self->state != NULL) {
-        fl_loop_shut(self);
+        fl_queues_shut(self);
     }
     Py_CLEAR(self->exit);
     Py_CLEAR(self->published);
@@ -188,12 +129,7 @@ BaseLoop_dealloc(LoopObject *self)
     fl_state *state = self->state;
     PyObject_GC_UnTrack(self);
     BaseLoop_clear(self);
-    while (self->tasks.next != &self->tasks) {
-        fl_list_remove(self->tasks.next); /* a task that was given another loop */
-    }
-    fl_ring_free(&self->ready);
-    PyMem_RawFree(self->scratch);
-    fl_list_remove(&self->link);
+    fl_loop_free(self);
     type->tp_free(self);
     if (state != NULL) {
         fl_state_release(state);
@@ -212,7 +148,7 @@ BaseLoop_repr(LoopObject *self)
     }
     PyObject *text = PyUnicode_FromFormat(
         "<%S running=%s closed=%s debug=%s backend=%s>", class, self->thread_id ? "True" : "False",
-        self->closed ? "True" : "False", self->debug ? "True" : "False", fl_backend_epoll.name);
+        self->closed ? "True" : "False", self->debug ? "True" : "False", self->ops->name);
     Py_DECREF(class);
     return text;
 }
@@ -232,7 +168,7 @@ BaseLoop_get_closed(LoopObject *self, void *Py_UNUSED(closure))
 static PyObject *
 BaseLoop_get_current_handle(LoopObject *self, void *Py_UNUSED(closure))
 {
-    return fl_or_none(self->current_handle);
+    return fl_handle_hand_out(self->current_handle);
 }
 
 static PyObject *

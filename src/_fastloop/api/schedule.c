@@ -1,8 +1,8 @@
 /* Loop methods that schedule callbacks: call_soon, call_later, call_at, call_soon_threadsafe, time. */
 #include "api/methods.h"
 
-#include "base/clock.h"
 #include "loop/handle.h"
+#include "loop/inbox.h"
 #include "loop/timers.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -76,16 +76,11 @@ schedule_bind(fl_state *state, const fl_signature *signature, PyObject *const *a
     return fl_args_context(state, signature->function, args + nargs, kwnames, &call->context);
 }
 
-static PyObject *
-schedule_soon(LoopObject *self, const schedule_call *call)
+static HandleObject *
+schedule_handle(LoopObject *self, const schedule_call *call)
 {
-    HandleObject *handle = fl_handle_new(self, self->state->Handle_type, call->args[0],
-                                         call->args + 1, call->nargs - 1, call->context);
-    if (handle == NULL || fl_loop_push(self, Py_NewRef(handle), FL_READY_HANDLE) < 0) {
-        Py_XDECREF(handle);
-        return NULL;
-    }
-    return (PyObject *)handle;
+    return fl_handle_new(self, self->state->Handle_type, call->args[0], call->args + 1,
+                         call->nargs - 1, call->context);
 }
 
 PyDoc_STRVAR(Loop_call_soon_doc,
@@ -106,7 +101,8 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         schedule_check(self, call.args[0], "call_soon") < 0) {
         return NULL;
     }
-    return schedule_soon(self, &call);
+    HandleObject *handle = schedule_handle(self, &call);
+    return handle == NULL || fl_handle_queue_lent(self, handle) < 0 ? NULL : (PyObject *)handle;
 }
 
 PyDoc_STRVAR(Loop_call_soon_threadsafe_doc,
@@ -124,28 +120,19 @@ Loop_call_soon_threadsafe(LoopObject *self, PyObject *const *args, Py_ssize_t na
         schedule_check(self, call.args[0], "call_soon_threadsafe") < 0) {
         return NULL;
     }
-    PyObject *handle = schedule_soon(self, &call);
-    if (handle != NULL) {
-        ((HandleObject *)handle)->threadsafe = FL_HAS_THREADSAFE_HANDLE;
-        fl_loop_wake(self);
+    HandleObject *handle = schedule_handle(self, &call);
+    if (handle == NULL) {
+        return NULL;
     }
-    return handle;
+    handle->threadsafe = FL_HAS_THREADSAFE_HANDLE;
+    PyObject *handed_out = fl_handle_hand_out((PyObject *)handle);
+    if (fl_inbox_post(self, handle) < 0) {
+        Py_CLEAR(handed_out);
+    }
+    return handed_out;
 }
 
 /* -- call_at and call_later ------------------------------------------------------------------------ */
-
-/* The loop's time in seconds; -1.0 with an exception when an overridden time() failed. */
-static double
-schedule_now(LoopObject *self)
-{
-    if (!(self->overrides & FL_OVERRIDE_TIME)) {
-        return fl_clock_seconds(fl_clock_ns());
-    }
-    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)self, self->state->str_time);
-    double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
-    Py_XDECREF(now);
-    return seconds;
-}
 
 /* Seconds from a Python number: 0 and *seconds, or -1 with a TypeError or, for NaN, a ValueError. */
 static int
@@ -236,7 +223,7 @@ Loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     static const fl_signature signature = {
         "call_later", 2, 2, 3, {FL_PARAM(delay), FL_PARAM(callback), FL_PARAM(context)}};
     schedule_call call;
-    double delay;
+    double delay, now;
     if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0) {
         return NULL;
     }
@@ -244,8 +231,8 @@ Loop_call_later(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
     }
-    double now = schedule_seconds(call.args[0], &delay) < 0 ? -1.0 : schedule_now(self);
-    if (now == -1.0 && PyErr_Occurred()) {
+    if (schedule_seconds(call.args[0], &delay) < 0 ||
+        fl_loop_time(self, fl_loop_now(self), &now) < 0) {
         return NULL;
     }
     return self->overrides & FL_OVERRIDE_CALL_AT ? schedule_at_overridden(self, now + delay, &call)
@@ -257,9 +244,9 @@ PyDoc_STRVAR(Loop_time_doc,
              "Return the loop's time in seconds, a float: the system's monotonic clock.");
 
 static PyObject *
-Loop_time(LoopObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+Loop_time(LoopObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyFloat_FromDouble(fl_clock_seconds(fl_clock_ns()));
+    return PyFloat_FromDouble(fl_clock_seconds(fl_loop_now(self)));
 }
 
 PyMethodDef fl_schedule_methods[] = {

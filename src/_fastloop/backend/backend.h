@@ -18,7 +18,7 @@ typedef struct {
     unsigned ready;      /* FL_READ | FL_WRITE */
 } fl_event;
 
-typedef struct fl_backend fl_backend;
+typedef struct fl_backend fl_backend; /* what it is, its own file knows */
 
 typedef struct {
     const char *name;
@@ -34,15 +34,18 @@ typedef struct {
     /* Stop watching fd.  Return 0, or -errno when it was not watched. */
     int (*forget)(fl_backend *backend, int fd);
     /* Wait for events at most timeout nanoseconds (0: do not block, negative: no limit) and fill up to
-       `capacity` of them.  Return their number, or -errno (-EINTR when a signal came). */
+       `capacity` of them.  Return their number, 0 too when woken, or -errno (-EINTR when a signal came). */
     int (*wait)(fl_backend *backend, fl_event *events, int capacity, int64_t timeout);
+    /* The clock of wait()'s timeouts: nanoseconds since whenever.  `backend` is NULL once it is closed. */
+    int64_t (*now)(const fl_backend *backend);
+    /* End the wait() that another thread is in, or else the next one, by nothing that is reported.  Callable
+       from any thread; it cannot fail. */
+    void (*wake)(fl_backend *backend);
 } fl_backend_ops;
 
-/* What every backend begins with. */
-struct fl_backend {
-    const fl_backend_ops *ops;
-};
-
 extern const fl_backend_ops fl_backend_epoll;
+
+/* The backend that every loop gets. */
+const fl_backend_ops *fl_backend_default(void);
 
 #endif

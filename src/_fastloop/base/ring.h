@@ -3,6 +3,7 @@
 #ifndef FL_BASE_RING_H
 #define FL_BASE_RING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,17 +40,30 @@ fl_ring_at(const fl_ring *ring, size_t i)
     return ring->words[(ring->head + i) & ring->mask];
 }
 
+static inline bool
+fl_ring_is_full(const fl_ring *ring)
+{
+    return fl_ring_len(ring) > ring->mask;
+}
+
+/* Append a word; the ring must not be full. */
+static inline void
+fl_ring_put(fl_ring *ring, uintptr_t word)
+{
+    ring->words[ring->tail++ & ring->mask] = word;
+}
+
 /* Append a word.  Return 0, or -ENOMEM with the ring unchanged. */
 static inline int
 fl_ring_push(fl_ring *ring, uintptr_t word)
 {
-    if (fl_ring_len(ring) > ring->mask) {
+    if (fl_ring_is_full(ring)) {
         int err = fl_ring_grow(ring);
         if (err < 0) {
             return err;
         }
     }
-    ring->words[ring->tail++ & ring->mask] = word;
+    fl_ring_put(ring, word);
     return 0;
 }
 

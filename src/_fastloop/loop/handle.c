@@ -54,7 +54,9 @@ fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *callback, PyObject
     self->source_tb = self->weakrefs = NULL;
     self->when = 0.0;
     self->timer = type == loop->state->TimerHandle_type;
+    self->kept = self->timer;
     self->cancelled = self->running = self->scheduled = self->watching = self->threadsafe = false;
+    self->lent = false;
     self->context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (handle_set_args(self, args, nargs) < 0 || self->context == NULL ||
         (loop->debug && (self->source_tb = fl_extract_stack(loop->state)) == NULL)) {
@@ -77,24 +79,36 @@ handle_drop_call(HandleObject *self)
 }
 
 static void
-handle_free(LoopObject *loop, HandleObject *self)
+handle_free(fl_state *state, HandleObject *self)
 {
-    fl_state *state = loop == NULL ? NULL : loop->state;
     if (self->timer) {
-        if (state == NULL || !fl_freelist_give(state, &state->free_timers, (PyObject *)self)) {
+        if (!fl_freelist_give(state == NULL ? NULL : &state->free_timers, (PyObject *)self)) {
             PyObject_GC_Del(self);
         }
     }
-    else if (state == NULL || !fl_freelist_give(state, &state->free_handles, (PyObject *)self)) {
+    else if (!fl_freelist_give(state == NULL ? NULL : &state->free_handles, (PyObject *)self)) {
         PyObject_Free(self);
     }
+}
+
+/* Its users have dropped it, and the ring has not: from now on the ring's reference is counted. */
+static void
+handle_end_loan(HandleObject *self)
+{
+    self->lent = false;
+    self->kept = self->weakrefs != NULL; /* which hands it out again */
+    _Py_NewReference((PyObject *)self);
 }
 
 void
 fl_handle_dealloc(HandleObject *self)
 {
+    if (self->lent) {
+        handle_end_loan(self);
+        return;
+    }
     PyTypeObject *type = Py_TYPE(self);
-    LoopObject *loop = self->loop; /* holds the module's state as long as it is needed */
+    LoopObject *loop = self->loop;
     if (self->timer) {
         PyObject_GC_UnTrack(self);
     }
@@ -104,7 +118,7 @@ fl_handle_dealloc(HandleObject *self)
     handle_drop_call(self);
     Py_XDECREF(self->context);
     Py_XDECREF(self->source_tb);
-    handle_free(loop, self);
+    handle_free(loop != NULL ? loop->state : fl_state_by_type(type), self);
     Py_XDECREF(loop);
     Py_DECREF(type);
 }
@@ -133,13 +147,43 @@ fl_handle_clear(HandleObject *self)
 }
 
 int
+fl_handle_visit_watching(PyObject *object, visitproc visit, void *arg)
+{
+    HandleObject *self = (HandleObject *)object;
+    return self->kept ? 0 : fl_handle_traverse(self, visit, arg);
+}
+
+int
 fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 {
     HandleObject *self = (HandleObject *)object;
     if (self->timer) {
         return visit(object, arg);
     }
-    return Py_REFCNT(self) > 1 ? 0 : fl_handle_traverse(self, visit, arg);
+    /* One that watches was visited in the watch table; twice would be once too often. */
+    return self->watching ? 0 : fl_handle_visit_watching(object, visit, arg);
+}
+
+/* -- owners ---------------------------------------------------------------------------------------- */
+
+int
+fl_handle_queue_lent(LoopObject *loop, HandleObject *self)
+{
+    if (fl_loop_push(loop, (PyObject *)self, FL_READY_HANDLE) < 0) {
+        return -1;
+    }
+    self->lent = self->kept = true;
+    return 0;
+}
+
+PyObject *
+fl_handle_hand_out(PyObject *object)
+{
+    if (object == NULL) {
+        Py_RETURN_NONE;
+    }
+    ((HandleObject *)object)->kept = true;
+    return Py_NewRef(object);
 }
 
 /* -- letting go ------------------------------------------------------------------------------------ */
@@ -202,10 +246,15 @@ void
 fl_handle_release(HandleObject *self)
 {
     bool over = self->loop != NULL && !self->running && (self->cancelled || !self->watching);
-    if (over && Py_REFCNT(self) > 1 && (PyObject *)self != self->loop->current_handle) {
+    if (over && self->kept && (PyObject *)self != self->loop->current_handle) {
         handle_retire(self);
     }
-    Py_DECREF(self);
+    if (self->lent) { /* looked at last: retiring runs anything */
+        self->lent = false;
+    }
+    else {
+        Py_DECREF(self);
+    }
 }
 
 void
@@ -366,6 +415,7 @@ fl_handle_report(LoopObject *loop, HandleObject *self)
     if (fl_exit_if_asked(loop)) {
         return;
     }
+    self->kept = true; /* the exception handler gets it */
     fl_state *state = loop->state;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *call = fl_handle_describe_call(self);

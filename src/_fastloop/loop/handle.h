@@ -33,6 +33,8 @@ typedef struct {
     bool scheduled;  /* TimerHandle: in the heap */
     bool threadsafe; /* made by call_soon_threadsafe(): see fl_handle_wait_for_run() */
     bool watching;   /* it watches a descriptor, and may run many times */
+    bool lent; /* the ready ring's reference is not counted: the counted ones are its users' */
+    bool kept; /* it was handed out, and a user may still have a reference; always true of timers */
 } HandleObject;
 
 /* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
@@ -41,6 +43,13 @@ HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *call
 
 /* tp_dealloc of both types. */
 void fl_handle_dealloc(HandleObject *handle);
+
+/* Queue a new handle that is to be handed out: its reference stays with the caller, who gives it to a user, and the ring
+   learns when the last user has dropped it.  0, or -1 with MemoryError, and the handle is gone. */
+int fl_handle_queue_lent(LoopObject *loop, HandleObject *handle);
+
+/* A new reference for a user to a handle that a queue may own, None for NULL. */
+PyObject *fl_handle_hand_out(PyObject *handle);
 
 void fl_handle_cancel(HandleObject *handle);
 
@@ -61,8 +70,11 @@ void fl_handle_report(LoopObject *loop, HandleObject *handle);
 int fl_handle_traverse(HandleObject *handle, visitproc visit, void *arg);
 int fl_handle_clear(HandleObject *handle);
 
-/* Visit a handle in a queue: a plain one's references in its place, when the queue is its only owner. */
+/* Visit a handle in the ring or the heap: a plain one's references in its place, when no user has it. */
 int fl_handle_visit_queued(PyObject *handle, visitproc visit, void *arg);
+
+/* The same for one in the watch table, of which the ring may have further references. */
+int fl_handle_visit_watching(PyObject *handle, visitproc visit, void *arg);
 
 /* A queue gives up a handle: it will not run (again).  Takes the reference. */
 void fl_handle_release(HandleObject *handle);

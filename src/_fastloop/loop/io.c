@@ -1,7 +1,6 @@
 /* Objects that deal with readiness themselves: telling them, and flushing what they wrote in a callback. */
 #include "loop/io.h"
 
-#include "base/clock.h"
 #include "loop/current.h"
 #include "loop/exit.h"
 
@@ -11,7 +10,7 @@ void
 fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready)
 {
     PyObject *object = Py_NewRef(io->object);
-    int64_t begin = loop->debug ? fl_clock_ns() : 0;
+    int64_t begin = loop->debug ? fl_loop_now(loop) : 0;
     io->ops->ready(io, ready);
     if (begin != 0 && loop->exit == NULL && fl_loop_check_slow(loop, object, begin) < 0) {
         fl_exit_with_raised(loop);
@@ -50,9 +49,9 @@ fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
 }
 
 static void
-io_ready(LoopObject *loop, fl_io *io, unsigned due)
+io_ready(fl_io *io, unsigned due)
 {
-    unsigned ready = due & fl_io_watched(loop, io);
+    unsigned ready = due & io->wanted;
     if (ready != 0) {
         io->ops->ready(io, ready);
     }
@@ -61,7 +60,7 @@ io_ready(LoopObject *loop, fl_io *io, unsigned due)
 /* There is a word for each turn and one for all readiness.  Which of them comes first does not matter: nothing is watched
    before the first turn and after the last was asked for. */
 static void
-io_run(LoopObject *loop, fl_io *io)
+io_run(fl_io *io)
 {
     unsigned due = io->due;
     if (due & FL_IO_BEGIN) {
@@ -74,7 +73,7 @@ io_run(LoopObject *loop, fl_io *io)
     }
     else {
         io->due = 0;
-        io_ready(loop, io, due);
+        io_ready(io, due);
     }
 }
 
@@ -86,7 +85,7 @@ fl_io_run_ready(LoopObject *loop, PyObject *item)
     if (fl_current_publish(loop, NULL) < 0) {
         fl_exit_with_raised(loop); /* and what it waits for is done all the same */
     }
-    io_run(loop, io);
+    io_run(io);
     Py_DECREF(object);
 }
 

@@ -28,20 +28,12 @@ struct fl_io {
     PyObject *object; /* what this is a part of; not owned */
     fl_list cork;     /* in loop->corked, when flush() is to be called */
     int fd;           /* -1 once given up */
+    uint8_t wanted;   /* FL_READ | FL_WRITE: what it is watched for; 0: nothing, and the table of
+                         descriptors does not know it.  Written by fl_io_watch() and its like alone */
     uint8_t due;      /* what it is about to be told, by FL_READY_IO words: FL_READ … FL_IO_END */
     bool closing;     /* close() was called: it is watched until that is done */
     bool lent;        /* others may watch the descriptor, for a while */
 };
-
-/* Have io told when its descriptor is ready for exactly `wanted` (FL_READ | FL_WRITE, 0: nothing).
-   0, or -1 with an exception. */
-int fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted);
-
-/* What it is told of at the moment. */
-unsigned fl_io_watched(LoopObject *loop, const fl_io *io);
-
-/* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
-void fl_io_forget(LoopObject *loop, fl_io *io);
 
 /* Tell io that its descriptor is ready, at once. */
 void fl_io_tell(LoopObject *loop, fl_io *io, unsigned ready);

@@ -4,6 +4,7 @@
 
 #include "state.h"
 #include "backend/backend.h"
+#include "base/clock.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/ring.h"
@@ -17,7 +18,6 @@ typedef struct {
     uint32_t generation; /* of the registration in force; events of another are stale */
     uint8_t armed; /* FL_READ | FL_WRITE: what the backend was last told; may be outdated when the
                             descriptor was closed behind our back */
-    uint8_t io_wanted; /* FL_READ | FL_WRITE: what io is told of; 0 without io */
     uint16_t changed; /* loop->polls when the backend was last told something: an event that was taken
                             from the kernel before is out of date */
     fl_io *io; /* who deals with readiness itself, or NULL; its object is owned.  Then there are
@@ -49,11 +49,11 @@ struct fl_loop {
     fl_list tasks;           /* pending Tasks of this loop, through TaskObject.link; not owned */
 
     /* Input and output. */
-    fl_backend *backend; /* NULL once closed */
+    const fl_backend_ops *ops; /* the backend's, also once it is closed */
+    fl_backend *backend;       /* NULL once closed */
     fl_watch *watches;
     int watches_len;
-    int wake_fd;    /* eventfd that ends a wait; -1 once closed */
-    bool sleeping;  /* in a wait that may block, and nobody has written to wake_fd yet */
+    bool sleeping;  /* in a wait that may block, and nobody has ended it yet; see loop/inbox.h */
     int64_t polled; /* clock at the last poll, nanoseconds */
     int unpolled;   /* turns since then */
     bool poll_soon; /* the next turn polls */
@@ -85,6 +85,9 @@ struct fl_loop {
     double slow_callback_duration; /* seconds */
 };
 
+/* Fill in an object that is all zeros.  0, or -1 with an exception; then the object can be dropped like any. */
+int fl_loop_init(LoopObject *loop, fl_state *state);
+
 #ifndef FL_SCRATCH
 #define FL_SCRATCH (1024 * 1024) /* bytes; what is never filled is never in memory */
 #endif
@@ -110,8 +113,19 @@ fl_ready_kind_of(uintptr_t word)
     return (fl_ready_kind)(word & 7);
 }
 
+/* fl_loop_push() where the ring has no room and has to grow. */
+int fl_loop_push_growing(LoopObject *loop, PyObject *item, fl_ready_kind kind);
+
 /* Queue an item whose reference is taken, also on failure.  0, or -1 with MemoryError. */
-int fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind);
+static inline int
+fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind)
+{
+    if (fl_ring_is_full(&loop->ready)) {
+        return fl_loop_push_growing(loop, item, kind);
+    }
+    fl_ring_put(&loop->ready, fl_ready_word(item, kind));
+    return 0;
+}
 
 /* Raise RuntimeError when the loop is closed (or belongs to the parent process).  0 or -1. */
 int fl_loop_check_closed(LoopObject *loop);
@@ -122,14 +136,23 @@ int fl_loop_check_thread(LoopObject *loop);
 /* Recompute loop->direct after closed, debug or overrides changed. */
 void fl_loop_update_direct(LoopObject *loop);
 
-/* The generation that marks an event of loop->wake_fd. */
-#define FL_WAKE_GENERATION UINT32_MAX
+/* The loop's clock, nanoseconds. */
+static inline int64_t
+fl_loop_now(LoopObject *loop)
+{
+    return loop->ops->now(loop->backend);
+}
 
-/* Make wake_fd unreadable again. */
-void fl_loop_drain_wake(LoopObject *loop);
+/* What the loop's own method time() says, which somebody has overridden, in seconds.  0, or -1 with an exception. */
+int fl_loop_ask_time(LoopObject *loop, double *seconds);
 
-/* End a wait that is going on or about to begin.  Callable from any thread that holds the lock. */
-void fl_loop_wake(LoopObject *loop);
+/* What time() says when the clock says `now`.  Likewise. */
+static inline int
+fl_loop_time(LoopObject *loop, int64_t now, double *seconds)
+{
+    *seconds = fl_clock_seconds(now);
+    return loop->overrides & FL_OVERRIDE_TIME ? fl_loop_ask_time(loop, seconds) : 0;
+}
 
 /* The next turn polls, although there is work: something of this process may be ready by now, and asyncio, which
    polls at every turn, would have noticed it. */
@@ -142,13 +165,13 @@ fl_loop_poll_soon(LoopObject *loop)
 /* In debug mode: warn when what item has done since `begin` (clock, nanoseconds) took long.  0 or -1. */
 int fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin);
 
-/* Run turns until stop() was called.  0, or -1 with the exception that ends run_forever(). */
-int fl_loop_run(LoopObject *loop);
-
-/* Drop everything that is queued, timed or watched and close the descriptors.  Runs arbitrary code. */
-void fl_loop_shut(LoopObject *loop);
+/* Mark the loop closed, whose queues stay as they are, and close its descriptors. */
+void fl_loop_close(LoopObject *loop);
 
 /* After fork() in the child: close this process's copies and mark the loop unusable. */
 void fl_loop_forked(LoopObject *loop);
+
+/* Give back what a loop with empty queues has left, but for the state. */
+void fl_loop_free(LoopObject *loop);
 
 #endif

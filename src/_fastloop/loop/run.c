@@ -1,16 +1,17 @@
 /* The run loop: turns of poll, timers and ready work. */
+#include "loop/run.h"
+
 #include "loop/current.h"
 #include "loop/exit.h"
 #include "loop/handle.h"
+#include "loop/inbox.h"
 #include "loop/io.h"
 #include "loop/timers.h"
 #include "loop/watch.h"
 
-#include "base/clock.h"
 #include "py/call.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #ifndef FL_POLL_TURNS
 #define FL_POLL_TURNS 64 /* with work ready, poll after this many turns at the latest … */
@@ -20,108 +21,20 @@
 #endif
 #define EVENTS_PER_POLL 256
 
-/* -- scheduling ------------------------------------------------------------------------------------ */
-
-int
-fl_loop_push(LoopObject *loop, PyObject *item, fl_ready_kind kind)
-{
-    if (fl_ring_push(&loop->ready, fl_ready_word(item, kind)) < 0) {
-        Py_DECREF(item);
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
-
-void
-fl_loop_update_direct(LoopObject *loop)
-{
-    loop->direct = !loop->closed && !loop->debug && !(loop->overrides & FL_OVERRIDE_CALL_SOON);
-}
-
-int
-fl_loop_check_closed(LoopObject *loop)
-{
-    if (!loop->closed) {
-        return 0;
-    }
-    PyErr_SetString(PyExc_RuntimeError, loop->forked ? "Event loop belongs to the parent process"
-                                                     : "Event loop is closed");
-    return -1;
-}
-
-int
-fl_loop_check_thread(LoopObject *loop)
-{
-    if (loop->debug && loop->thread_id != 0 && loop->thread_id != PyThread_get_thread_ident()) {
-        PyErr_SetString(
-            PyExc_RuntimeError,
-            "Non-thread-safe operation invoked on an event loop other than the current one");
-        return -1;
-    }
-    return 0;
-}
-
-/* -- the clock ------------------------------------------------------------------------------------- */
-
-/* Read the clock of the timers, in seconds: the one given, or what an overridden time() says.  0 or -1. */
-static int
-loop_time(LoopObject *loop, int64_t now, double *seconds)
-{
-    if (!(loop->overrides & FL_OVERRIDE_TIME)) {
-        *seconds = fl_clock_seconds(now);
-        return 0;
-    }
-    PyObject *time = PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->str_time);
-    *seconds = time == NULL ? -1.0 : PyFloat_AsDouble(time);
-    Py_XDECREF(time);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-char *
-fl_loop_scratch(LoopObject *loop)
-{
-    if (loop->scratch == NULL) {
-        loop->scratch = PyMem_RawMalloc(FL_SCRATCH);
-        if (loop->scratch == NULL) {
-            PyErr_NoMemory();
-        }
-    }
-    return loop->scratch;
-}
-
-/* -- waking ---------------------------------------------------------------------------------------- */
-
-void
-fl_loop_wake(LoopObject *loop)
-{
-    if (loop->sleeping) {
-        loop->sleeping = false;
-        uint64_t one = 1;
-        (void)!write(loop->wake_fd, &one, sizeof(one)); /* cannot fail on a counter this low */
-    }
-}
-
-void
-fl_loop_drain_wake(LoopObject *loop)
-{
-    uint64_t count;
-    (void)!read(loop->wake_fd, &count, sizeof(count));
-}
-
 /* -- polling --------------------------------------------------------------------------------------- */
 
-/* Wait without the interpreter lock; whoever schedules work meanwhile writes to wake_fd. */
+/* Wait without the interpreter lock. */
 static int
 loop_wait_blocking(LoopObject *loop, fl_event *events, int64_t timeout)
 {
+    const fl_backend_ops *ops = loop->ops;
     fl_backend *backend = loop->backend;
     int n;
-    loop->sleeping = true;
+    fl_inbox_begin_wait(loop);
     Py_BEGIN_ALLOW_THREADS
-    n = backend->ops->wait(backend, events, EVENTS_PER_POLL, timeout);
+    n = ops->wait(backend, events, EVENTS_PER_POLL, timeout);
     Py_END_ALLOW_THREADS
-    loop->sleeping = false;
+    fl_inbox_end_wait(loop);
     return n;
 }
 
@@ -141,9 +54,8 @@ loop_poll(LoopObject *loop, int64_t timeout)
     if (fl_ring_len(&loop->ready) > 0 || loop->stopping) {
         timeout = 0; /* a signal handler scheduled something */
     }
-    fl_backend *backend = loop->backend;
     loop->polls++;
-    int n = timeout == 0 ? backend->ops->wait(backend, events, EVENTS_PER_POLL, 0)
+    int n = timeout == 0 ? loop->ops->wait(loop->backend, events, EVENTS_PER_POLL, 0)
                          : loop_wait_blocking(loop, events, timeout);
     if (n == -EINTR) {
         return PyErr_CheckSignals();
@@ -171,9 +83,9 @@ loop_poll_is_due(LoopObject *loop, int64_t wait, int64_t now)
 static int
 loop_collect(LoopObject *loop)
 {
-    int64_t now = fl_clock_ns();
+    int64_t now = fl_loop_now(loop);
     double seconds;
-    if (loop_time(loop, now, &seconds) < 0) {
+    if (fl_loop_time(loop, now, &seconds) < 0) {
         return -1;
     }
     bool busy = fl_ring_len(&loop->ready) > 0 || loop->stopping;
@@ -182,8 +94,8 @@ loop_collect(LoopObject *loop)
         if (loop_poll(loop, wait) < 0) {
             return -1;
         }
-        now = fl_clock_ns();
-        if (loop_time(loop, now, &seconds) < 0) {
+        now = fl_loop_now(loop);
+        if (fl_loop_time(loop, now, &seconds) < 0) {
             return -1;
         }
         loop->polled = now;
@@ -201,27 +113,6 @@ loop_run_word(LoopObject *loop, uintptr_t word)
     loop->state->run_ready[fl_ready_kind_of(word)](loop, fl_ready_item(word));
 }
 
-int
-fl_loop_check_slow(LoopObject *loop, PyObject *item, int64_t begin)
-{
-    fl_state *state = loop->state;
-    double seconds = fl_clock_seconds(fl_clock_ns() - begin);
-    if (seconds < loop->slow_callback_duration) {
-        return 0;
-    }
-    bool is_handle =
-        Py_IS_TYPE(item, state->Handle_type) || Py_IS_TYPE(item, state->TimerHandle_type);
-    PyObject *name = is_handle ? PyObject_CallOneArg(state->format_handle, item) : Py_NewRef(item);
-    if (name == NULL) {
-        return -1;
-    }
-    PyObject *result = PyObject_CallMethod(state->logger, "warning", "sOd",
-                                           "Executing %s took %.3f seconds", name, seconds);
-    Py_DECREF(name);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
 /* In debug mode: run one item, remembering the handle and watching the time it takes. */
 static void
 loop_run_word_debug(LoopObject *loop, uintptr_t word)
@@ -229,7 +120,7 @@ loop_run_word_debug(LoopObject *loop, uintptr_t word)
     PyObject *item = Py_NewRef(fl_io_ready_object(word));
     bool is_handle = fl_ready_kind_of(word) == FL_READY_HANDLE;
     Py_XSETREF(loop->current_handle, is_handle ? Py_NewRef(item) : NULL);
-    int64_t begin = fl_clock_ns();
+    int64_t begin = fl_loop_now(loop);
     loop_run_word(loop, word);
     if (loop->exit == NULL && fl_loop_check_slow(loop, item, begin) < 0) {
         fl_exit_with_raised(loop);
@@ -293,54 +184,4 @@ fl_loop_run(LoopObject *loop)
         loop_flush_last(loop);
     }
     return fl_exit_end(loop, before, 0);
-}
-
-/* -- the end --------------------------------------------------------------------------------------- */
-
-static void
-loop_close_descriptors(LoopObject *loop)
-{
-    if (loop->backend != NULL) {
-        loop->backend->ops->close(loop->backend);
-        loop->backend = NULL;
-    }
-    if (loop->wake_fd >= 0) {
-        close(loop->wake_fd);
-        loop->wake_fd = -1;
-    }
-}
-
-static void
-loop_drop_ready(LoopObject *loop)
-{
-    while (fl_ring_len(&loop->ready) > 0) {
-        uintptr_t word = fl_ring_pop(&loop->ready);
-        if (fl_ready_kind_of(word) == FL_READY_HANDLE) {
-            fl_handle_release((HandleObject *)fl_ready_item(word));
-        }
-        else {
-            Py_DECREF(fl_io_ready_object(word));
-        }
-    }
-}
-
-void
-fl_loop_shut(LoopObject *loop)
-{
-    loop->closed = true;
-    fl_loop_update_direct(loop);
-    loop_close_descriptors(loop);
-    fl_watch_clear(loop);
-    fl_io_clear(loop);
-    fl_timers_clear(loop);
-    loop_drop_ready(loop);
-}
-
-void
-fl_loop_forked(LoopObject *loop)
-{
-    loop->forked = true;
-    loop->closed = true;
-    fl_loop_update_direct(loop);
-    loop_close_descriptors(loop);
 }

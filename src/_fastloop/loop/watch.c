@@ -1,7 +1,6 @@
 /* Watching file descriptors. */
 #include "loop/watch.h"
 
-#include "base/clock.h"
 #include "loop/exit.h"
 #include "loop/handle.h"
 #include "loop/io.h"
@@ -44,14 +43,9 @@ watch_get(LoopObject *loop, int fd)
 static unsigned
 watch_wanted(const fl_watch *watch)
 {
-    return watch->io_wanted | (watch->target[FL_READING] ? FL_READ : 0) |
+    unsigned io_wanted = watch->io == NULL ? 0 : watch->io->wanted;
+    return io_wanted | (watch->target[FL_READING] ? FL_READ : 0) |
            (watch->target[FL_WRITING] ? FL_WRITE : 0);
-}
-
-static uint32_t
-generation_after(uint32_t generation)
-{
-    return generation + 1 == FL_WAKE_GENERATION ? 0 : generation + 1;
 }
 
 /* Tell the backend to watch fd for exactly `wanted`.  Each registration is a generation of its own: the number
@@ -59,14 +53,14 @@ generation_after(uint32_t generation)
 static int
 watch_arm(LoopObject *loop, int fd, unsigned wanted)
 {
-    const fl_backend_ops *ops = loop->backend->ops;
+    const fl_backend_ops *ops = loop->ops;
     fl_watch *watch = &loop->watches[fd];
     if (watch->armed == 0) {
-        watch->generation = generation_after(watch->generation);
+        watch->generation++;
     }
     int rc = ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     if (rc == 1) {
-        watch->generation = generation_after(watch->generation);
+        watch->generation++;
         rc = ops->arm(loop->backend, fd, watch->generation, wanted, wanted);
     }
     if (rc < 0) {
@@ -83,10 +77,10 @@ watch_disarm(LoopObject *loop, int fd, unsigned wanted)
 {
     fl_watch *watch = &loop->watches[fd];
     if (wanted == 0) {
-        loop->backend->ops->forget(loop->backend, fd);
+        loop->ops->forget(loop->backend, fd);
     }
     else {
-        loop->backend->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
+        loop->ops->arm(loop->backend, fd, watch->generation, watch->armed, wanted);
     }
     watch->armed = (uint8_t)wanted;
     watch->changed = loop->polls;
@@ -113,10 +107,13 @@ target_discard(fl_state *state, PyObject *target)
 static PyObject *
 watch_evict(fl_watch *watch)
 {
-    PyObject *object = watch->io == NULL ? NULL : watch->io->object;
+    fl_io *io = watch->io;
+    if (io == NULL) {
+        return NULL;
+    }
     watch->io = NULL;
-    watch->io_wanted = 0;
-    return object;
+    io->wanted = 0;
+    return io->object;
 }
 
 /* Make room in fd's entry for add_reader() or a sock_…() call: -1 with RuntimeError when a transport uses fd. */
@@ -147,7 +144,7 @@ watch_hand_over(LoopObject *loop, fl_io *io, unsigned wanted)
     fl_watch old = *watch;
     watch->target[FL_READING] = watch->target[FL_WRITING] = watch->fileobj = watch->owner = NULL;
     watch->io = io;
-    watch->io_wanted = (uint8_t)wanted;
+    io->wanted = (uint8_t)wanted;
     Py_INCREF(io->object);
     Py_XDECREF(before); /* may run anything, as what follows */
     target_discard(loop->state, old.target[FL_READING]);
@@ -170,10 +167,10 @@ fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
         (io->fd >= loop->watches_len && watches_grow(loop, io->fd) < 0)) {
         return -1;
     }
-    fl_watch *watch = &loop->watches[io->fd];
-    if (watch->io == io && watch->io_wanted == wanted) {
+    if (io->wanted == wanted) {
         return 0;
     }
+    fl_watch *watch = &loop->watches[io->fd];
     if (watch->io != io && watch->io != NULL) {
         watch->armed = 0; /* another file */
     }
@@ -181,7 +178,7 @@ fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted)
         return -1;
     }
     if (watch->io == io) {
-        watch->io_wanted = (uint8_t)wanted;
+        io->wanted = (uint8_t)wanted;
     }
     else {
         watch_hand_over(loop, io, wanted);
@@ -200,13 +197,6 @@ fl_io_forget(LoopObject *loop, fl_io *io)
         watch_disarm(loop, io->fd, 0);
     }
     Py_XDECREF(watch_evict(watch));
-}
-
-unsigned
-fl_io_watched(LoopObject *loop, const fl_io *io)
-{
-    fl_watch *watch = watch_get(loop, io->fd);
-    return watch != NULL && watch->io == io ? watch->io_wanted : 0;
 }
 
 /* -- Handles: add_reader() and the like ------------------------------------------------------------ */
@@ -375,21 +365,16 @@ fl_watch_wake(LoopObject *loop, int fd, fl_direction direction)
     return waits ? watch_fire(loop, fd, direction) : 0;
 }
 
-/* A new backend that watches wake_fd, in place of the old one.  0, or -errno with the old one still there. */
+/* A new backend in place of the old one.  0, or -errno with the old one still there. */
 static int
 backend_replace(LoopObject *loop)
 {
     fl_backend *fresh;
-    int err = loop->backend->ops->open(&fresh);
+    int err = loop->ops->open(&fresh);
     if (err < 0) {
         return err;
     }
-    err = fresh->ops->arm(fresh, loop->wake_fd, FL_WAKE_GENERATION, 0, FL_READ);
-    if (err < 0) {
-        fresh->ops->close(fresh);
-        return err;
-    }
-    loop->backend->ops->close(loop->backend);
+    loop->ops->close(loop->backend);
     loop->backend = fresh;
     return 0;
 }
@@ -439,7 +424,7 @@ watch_ignore(LoopObject *loop, const fl_event *event)
         return 0; /* it was true when the kernel said so */
     }
     if (watch == NULL || watch->armed == 0) {
-        int forgotten = loop->backend->ops->forget(loop->backend, event->fd);
+        int forgotten = loop->ops->forget(loop->backend, event->fd);
         return forgotten < 0 ? watch_rebuild(loop, event->fd) : 0;
     }
     if (watch->generation != event->generation) {
@@ -482,10 +467,7 @@ fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n)
     fl_backend *backend = loop->backend; /* a new one reports again what is still ready */
     bool queued = fl_ring_len(&loop->ready) > 0;
     for (int i = 0; i < n && loop->backend == backend && loop->exit == NULL; i++) {
-        if (events[i].generation == FL_WAKE_GENERATION) {
-            fl_loop_drain_wake(loop);
-        }
-        else if (watch_event(loop, &events[i], queued) < 0) {
+        if (watch_event(loop, &events[i], queued) < 0) {
             fl_exit_with_raised(loop);
         }
     }
@@ -514,7 +496,7 @@ static int
 target_traverse(fl_state *state, PyObject *target, visitproc visit, void *arg)
 {
     if (target != NULL && Py_TYPE(target) == state->Handle_type) {
-        return fl_handle_visit_queued(target, visit, arg);
+        return fl_handle_visit_watching(target, visit, arg);
     }
     Py_VISIT(target);
     return 0;

@@ -2,7 +2,7 @@
 #ifndef FL_LOOP_WATCH_H
 #define FL_LOOP_WATCH_H
 
-#include "loop/loop.h"
+#include "loop/io.h"
 
 /* Direction as an index of fl_watch.target. */
 typedef enum { FL_READING, FL_WRITING } fl_direction;
@@ -35,6 +35,13 @@ void fl_watch_abandon(LoopObject *loop, int fd, fl_direction direction, PyObject
 /* Complete the future that waits for fd, if there is one, though fd is not ready: it is about to be closed.
    0, or -1 with an exception. */
 int fl_watch_wake(LoopObject *loop, int fd, fl_direction direction);
+
+/* Have io told when its descriptor is ready for exactly `wanted` (FL_READ | FL_WRITE, 0: nothing).
+   0, or -1 with an exception. */
+int fl_io_watch(LoopObject *loop, fl_io *io, unsigned wanted);
+
+/* fl_io_watch(loop, io, 0), which cannot fail; the descriptor may have been closed. */
+void fl_io_forget(LoopObject *loop, fl_io *io);
 
 /* Act on what the backend reported, until somebody's code ends the run. */
 void fl_watch_dispatch(LoopObject *loop, const fl_event *events, int n);

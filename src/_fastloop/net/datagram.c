@@ -1,7 +1,10 @@
 /* Datagrams: many with one system call, where there are many. */
 #include "net/datagram.h"
 
+#include "base/os.h"
 #include "loop/exit.h"
+#include "loop/watch.h"
+#include "net/transport_info.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -20,9 +23,9 @@ datagram_tell_error(DatagramObject *self)
 {
     PyObject *name = self->loop->state->str_error_received;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *result = fl_transport_call((TransportObject *)self, name, exc);
+    PyObject *result = fl_transport_call(&self->transport, name, exc);
     Py_DECREF(exc);
-    fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called(&self->transport, name, result);
 }
 
 /* The same for a system call that has failed. */
@@ -41,7 +44,7 @@ datagram_method_failed(DatagramObject *self, const char *message)
         datagram_tell_error(self);
     }
     else {
-        fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal(&self->transport, message);
     }
 }
 
@@ -50,10 +53,10 @@ static void
 datagram_deliver(DatagramObject *self, PyObject *data, PyObject *address)
 {
     PyObject *name = self->loop->state->str_datagram_received;
-    PyObject *result = fl_transport_call_two((TransportObject *)self, name, data, address);
+    PyObject *result = fl_transport_call_two(&self->transport, name, data, address);
     Py_DECREF(data);
     Py_DECREF(address);
-    fl_transport_called((TransportObject *)self, name, result);
+    fl_transport_called(&self->transport, name, result);
 }
 
 /* Keep a datagram for later; both are taken. */
@@ -67,7 +70,7 @@ datagram_keep(DatagramObject *self, PyObject *data, PyObject *address)
         self->arrived = PyList_New(0);
     }
     if (pair == NULL || self->arrived == NULL || PyList_Append(self->arrived, pair) < 0) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+        fl_transport_report(&self->transport, datagrams_lost);
     }
     Py_XDECREF(pair);
 }
@@ -101,8 +104,8 @@ fl_datagram_deliver_soon(TransportObject *transport)
 static void
 datagram_deliver_rest(DatagramObject *self)
 {
-    if (fl_datagram_deliver_soon((TransportObject *)self) < 0) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+    if (fl_datagram_deliver_soon(&self->transport) < 0) {
+        fl_transport_report(&self->transport, datagrams_lost);
     }
 }
 
@@ -167,7 +170,7 @@ address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
 static bool
 datagram_read_one(DatagramObject *self)
 {
-    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sock = fl_transport_socket(&self->transport);
     PyObject *pair = sock == NULL ? NULL : PyObject_CallMethod(sock, "recvfrom", "i", 256 * 1024);
     if (pair != NULL && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
         PyErr_Format(PyExc_ValueError, "recvfrom() must return a pair, got %R", pair);
@@ -202,7 +205,7 @@ datagram_read_each(DatagramObject *self)
 
 /* One system call's worth. */
 typedef struct {
-    struct mmsghdr messages[FL_DATAGRAM_BATCH];
+    fl_os_message messages[FL_DATAGRAM_BATCH];
     struct iovec pieces[FL_DATAGRAM_BATCH];
     fl_inet names[FL_DATAGRAM_BATCH];
 } fl_batch;
@@ -218,7 +221,7 @@ batch_receive(DatagramObject *self, fl_batch *batch, char *scratch)
                                                      .msg_iov = &batch->pieces[i],
                                                      .msg_iovlen = 1};
     }
-    int n = recvmmsg(self->io.fd, batch->messages, FL_DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
+    int n = fl_os_receive_messages(self->io.fd, batch->messages, FL_DATAGRAM_BATCH);
     return n < 0 ? -errno : n;
 }
 
@@ -257,7 +260,7 @@ datagram_read_batch(DatagramObject *self)
     }
     int made = batch_objects(self, &batch, n, data, addresses);
     if (made < n) {
-        fl_transport_report((TransportObject *)self, datagrams_lost);
+        fl_transport_report(&self->transport, datagrams_lost);
     }
     for (int i = 0; i < made; i++) {
         datagram_dispose(self, data[i], addresses[i]);
@@ -350,7 +353,7 @@ queue_send_method(DatagramObject *self)
 {
     PyObject *data = Py_NewRef(queue_first(self)->data);
     PyObject *address = Py_NewRef(queue_first(self)->address);
-    PyObject *sock = fl_transport_socket((TransportObject *)self);
+    PyObject *sock = fl_transport_socket(&self->transport);
     self->sending = true;
     PyObject *sent = sock == NULL ? NULL : PyObject_CallMethod(sock, "sendto", "OO", data, address);
     self->sending = false;
@@ -390,10 +393,10 @@ queue_send_batch(DatagramObject *self)
     }
     int sent;
     if (n == 1) {
-        sent = sendmsg(self->io.fd, &batch.messages[0].msg_hdr, MSG_NOSIGNAL) < 0 ? -1 : 1;
+        sent = fl_os_send_message(self->io.fd, &batch.messages[0].msg_hdr) < 0 ? -1 : 1;
     }
     else {
-        sent = sendmmsg(self->io.fd, batch.messages, n, MSG_NOSIGNAL);
+        sent = fl_os_send_messages(self->io.fd, batch.messages, n);
     }
     return sent < 0 ? -errno : sent;
 }
@@ -437,7 +440,7 @@ queue_send(DatagramObject *self)
 void
 fl_datagram_flush(DatagramObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     fl_io_uncork(&self->io);
     if (self->loop->forked) { /* the parent sends it */
         fl_datagram_discard(transport);
@@ -476,7 +479,7 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
         (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
     self->queue_size += datagram_cost(data);
     if (self->draining || self->sending) {
-        fl_transport_maybe_pause((TransportObject *)self);
+        fl_transport_maybe_pause(&self->transport);
     }
     else if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
              self->loop->thread_id != PyThread_get_thread_ident()) {

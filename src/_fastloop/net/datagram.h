@@ -22,7 +22,7 @@ typedef struct {
 } fl_known_address;
 
 typedef struct {
-    FL_TRANSPORT_FIELDS;
+    FL_TRANSPORT_BASE;
     PyObject *arrived;   /* owned: a list of (data, address) that wait for the protocol, or NULL */
     PyObject *address;   /* owned: the only one that can be sent to, or NULL */
     fl_datagram *queue;  /* what waits to be sent: */

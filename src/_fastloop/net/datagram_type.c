@@ -2,6 +2,7 @@
 #include "net/datagram.h"
 
 #include "loop/exit.h"
+#include "net/transport_info.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "py/types.h"
@@ -16,7 +17,7 @@ datagram_ready(fl_io *io, unsigned ready)
 {
     DatagramObject *self = (DatagramObject *)io->object;
     if (self->paused) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
         return;
     }
     if ((ready & FL_READ) && self->phase < FL_CLOSING) {
@@ -89,16 +90,16 @@ datagram_new(PyTypeObject *type, int fd, PyObject **given)
 {
     DatagramObject *self = (DatagramObject *)type->tp_alloc(type, 0);
     LoopObject *loop = (LoopObject *)given[ARG_LOOP];
-    if (self == NULL || fl_transport_init((TransportObject *)self, loop, &datagram_ops, fd,
-                                          given[ARG_PROTOCOL]) < 0) {
+    if (self == NULL ||
+        fl_transport_init(&self->transport, loop, &datagram_ops, fd, given[ARG_PROTOCOL]) < 0) {
         Py_XDECREF(self);
         return NULL;
     }
     datagram_examine(self);
     int addressed = fl_arg_given(given[ARG_ADDRESS]) ? PyObject_IsTrue(given[ARG_ADDRESS]) : 0;
-    if (addressed < 0 || fl_transport_hold((TransportObject *)self, given[ARG_SOCK]) < 0 ||
-        fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
-        fl_transport_disown((TransportObject *)self);
+    if (addressed < 0 || fl_transport_hold(&self->transport, given[ARG_SOCK]) < 0 ||
+        fl_transport_schedule_made(&self->transport, given[ARG_WAITER]) < 0) {
+        fl_transport_disown(&self->transport);
         Py_DECREF(self);
         return NULL;
     }
@@ -139,7 +140,7 @@ DatagramTransport_traverse(DatagramObject *self, visitproc visit, void *arg)
     for (uint32_t i = 0; i < self->queue_len; i++) {
         Py_VISIT(self->queue[self->queue_head + i].address);
     }
-    return fl_transport_traverse((TransportObject *)self, visit, arg);
+    return fl_transport_traverse(&self->transport, visit, arg);
 }
 
 static int
@@ -147,14 +148,14 @@ DatagramTransport_clear(DatagramObject *self)
 {
     Py_CLEAR(self->address);
     Py_CLEAR(self->arrived);
-    fl_transport_clear((TransportObject *)self);
+    fl_transport_clear(&self->transport);
     return 0;
 }
 
 static void
 DatagramTransport_dealloc(DatagramObject *self)
 {
-    if (!fl_transport_begin_dealloc((TransportObject *)self)) {
+    if (!fl_transport_begin_dealloc(&self->transport)) {
         return;
     }
     for (int i = 0; i < FL_DATAGRAM_BATCH; i++) {
@@ -162,7 +163,7 @@ DatagramTransport_dealloc(DatagramObject *self)
     }
     Py_CLEAR(self->address);
     Py_CLEAR(self->arrived);
-    fl_transport_end_dealloc((TransportObject *)self);
+    fl_transport_end_dealloc(&self->transport);
 }
 
 /* -- sendto() -------------------------------------------------------------------------------------- */
@@ -207,7 +208,7 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
     }
     int rc = 0;
     if (send && self->phase >= FL_LOSING && (self->address != NULL || self->io.fd < 0)) {
-        rc = fl_transport_vain_write((TransportObject *)self, "socket.send() raised exception.");
+        rc = fl_transport_vain_write(&self->transport, "socket.send() raised exception.");
         Py_DECREF(data);
     }
     else if (send) {

@@ -1,7 +1,9 @@
 /* Accepting: each connection gets a protocol and a transport without a turn of the loop in between. */
 #include "net/listener.h"
 
+#include "base/os.h"
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "net/socket_object.h"
 #include "net/stream.h"
 #include "py/args.h"
@@ -190,12 +192,12 @@ listener_ready(fl_io *io, unsigned Py_UNUSED(ready))
 {
     ListenerObject *self = (ListenerObject *)io->object;
     LoopObject *loop = self->loop;
-    for (int i = 0;
-         i < self->backlog && !loop->closed && loop->exit == NULL && fl_io_watched(loop, io); i++) {
+    for (int i = 0; i < self->backlog && !loop->closed && loop->exit == NULL && io->wanted != 0;
+         i++) {
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         fl_inet peer;
-        int fd = accept4(io->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = fl_os_accept(io->fd, (struct sockaddr *)&storage, &len);
         if (fd < 0 && accept_error_is_passing(errno)) {
             continue;
         }

@@ -2,6 +2,7 @@
 #include "net/pipe.h"
 
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "net/stream.h"
 #include "py/args.h"
 #include "py/call.h"
@@ -35,10 +36,10 @@ pipe_send(int fd, const struct iovec *pieces, int n)
 static void
 read_pipe_end_of_file(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     PyObject *name = self->loop->state->str_eof_received;
     fl_transport_log(transport, "info", "%r was closed by peer");
-    fl_transport_enter((TransportObject *)self, FL_CLOSING);
+    fl_transport_enter(&self->transport, FL_CLOSING);
     fl_io_forget(self->loop, &self->io);
     fl_transport_called(transport, name, fl_transport_call(transport, name, NULL));
     if (self->phase < FL_LOSING) {
@@ -73,7 +74,7 @@ static const fl_stream_ops read_pipe_ops = {
 static void
 write_pipe_hung_up(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     fl_transport_log(transport, "info", "%r was closed by peer");
     PyObject *exc = NULL;
     if (self->outbox.size > 0) {
@@ -174,10 +175,11 @@ pipe_new(PyTypeObject *type, const fl_stream_ops *ops, PyObject **given, const c
         return NULL;
     }
     fl_outbox_init(&self->outbox);
+    self->sink = &fl_protocol_sink;
     LoopObject *loop = (LoopObject *)given[ARG_LOOP];
-    if (fl_transport_init((TransportObject *)self, loop, &ops->base, fd, given[ARG_PROTOCOL]) < 0 ||
+    if (fl_transport_init(&self->transport, loop, &ops->base, fd, given[ARG_PROTOCOL]) < 0 ||
         pipe_set_extra(self, given[ARG_EXTRA], given[ARG_PIPE]) < 0 ||
-        fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
+        fl_transport_schedule_made(&self->transport, given[ARG_WAITER]) < 0) {
         self->io.fd = -1; /* it stays the caller's */
         Py_DECREF(self);
         return NULL;
@@ -288,7 +290,7 @@ static PyObject *
 WritePipe_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_transport_close((TransportObject *)self);
+    int rc = fl_transport_close(&self->transport);
     return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -318,7 +320,7 @@ Pipe_repr(StreamObject *self)
         return NULL;
     }
     bool writes = self->io.ops == &write_pipe_ops.base.io;
-    unsigned watched = fl_io_watched(self->loop, &self->io) & (writes ? FL_WRITE : FL_READ);
+    unsigned watched = self->io.wanted & (writes ? FL_WRITE : FL_READ);
     bool gone = self->io.fd < 0, inert = gone || self->loop->closed;
     const char *status = gone ? " closed" : self->phase >= FL_CLOSING ? " closing" : "";
     const char *activity = gone                       ? "closed"
@@ -351,7 +353,7 @@ Pipe_set_pipe(StreamObject *self, PyObject *value, void *Py_UNUSED(closure))
     fl_io_uncork(&self->io);
     fl_io_forget(self->loop, &self->io);
     self->io.fd = -1;
-    fl_transport_enter((TransportObject *)self, FL_CLOSING);
+    fl_transport_enter(&self->transport, FL_CLOSING);
     Py_CLEAR(self->file);
     return 0;
 }

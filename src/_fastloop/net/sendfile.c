@@ -45,4 +45,4 @@ attempt_sendfile(SockCallObject *call, PyObject **result)
     return *result == NULL ? -1 : 1;
 }
 
-const fl_sock_op fl_sock_sendfile = {"sock_sendfile", FL_WRITING, attempt_sendfile};
+const fl_sock_op fl_sock_sendfile = {FL_SOCK_CORO("sock_sendfile"), FL_WRITING, attempt_sendfile};

@@ -5,20 +5,20 @@
 
 #include "loop/loop.h"
 #include "loop/watch.h"
+#include "task/coro.h"
 
 typedef struct fl_sock_call SockCallObject;
 
 /* One kind of operation. */
 typedef struct {
-    const char *name;       /* of the loop's method */
+    fl_coro_ops coro;       /* FL_SOCK_CORO with the name of the loop's method */
     fl_direction direction; /* what to wait for when it would block */
     /* Try once: 1 with a new reference in *result, 0 when it would block, -1 with an exception. */
     int (*attempt)(SockCallObject *call, PyObject **result);
 } fl_sock_op;
 
 struct fl_sock_call {
-    PyObject_HEAD
-    fl_state *state;  /* held */
+    FL_CORO_FIELDS;
     LoopObject *loop; /* owned */
     const fl_sock_op *op;
     PyObject *sock;    /* owned */
@@ -27,12 +27,24 @@ struct fl_sock_call {
     Py_buffer view;    /* of the data to send; view.obj == NULL until the first attempt */
     Py_ssize_t sent;   /* bytes of it that are gone */
     int fd;            /* waited for, while `future` is not NULL */
-    bool started;
-    bool running; /* a step is on the C stack */
-    bool finished;
-    bool waited; /* the descriptor was reported ready at least once */
-    bool plain;  /* sock is exactly a socket.socket: system calls may replace its methods */
+    bool waited;       /* the descriptor was reported ready at least once */
+    bool plain;        /* sock is exactly a socket.socket: system calls may replace its methods */
 };
+
+/* How the operation of that name is a coroutine. */
+#define FL_SOCK_CORO(name)                                                                         \
+    {"Loop." name,                                                                                 \
+     fl_sock_call_resume,                                                                          \
+     fl_sock_call_waits,                                                                           \
+     fl_sock_call_awaited,                                                                         \
+     fl_sock_call_release,                                                                         \
+     fl_sock_call_traverse}
+
+PySendResult fl_sock_call_resume(CoroObject *coro, PyObject **result);
+bool fl_sock_call_waits(CoroObject *coro);
+PyObject *fl_sock_call_awaited(CoroObject *coro);
+void fl_sock_call_release(CoroObject *coro);
+int fl_sock_call_traverse(CoroObject *coro, visitproc visit, void *arg);
 
 extern const fl_sock_op fl_sock_recv, fl_sock_recv_into, fl_sock_recvfrom, fl_sock_recvfrom_into,
     fl_sock_sendall, fl_sock_sendto, fl_sock_accept, fl_sock_connect;

@@ -3,6 +3,7 @@
    and may be overridden. */
 #include "net/sock_call.h"
 
+#include "base/os.h"
 #include "py/call.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ static int
 recv_method(SockCallObject *call, PyObject **result)
 {
     return method_outcome(
-        PyObject_CallMethodOneArg(call->sock, call->state->str_recv, call->args[0]), result);
+        PyObject_CallMethodOneArg(call->sock, call->loop->state->str_recv, call->args[0]), result);
 }
 
 static int
@@ -60,7 +61,7 @@ attempt_recv(SockCallObject *call, PyObject **result)
     if (bytes == NULL) {
         return -1;
     }
-    ssize_t n = recv(fd, PyBytes_AS_STRING(bytes), (size_t)size, MSG_DONTWAIT);
+    ssize_t n = fl_os_receive_now(fd, PyBytes_AS_STRING(bytes), (size_t)size);
     if (n < 0) {
         int error = errno;
         Py_DECREF(bytes);
@@ -77,14 +78,16 @@ static int
 attempt_recv_into(SockCallObject *call, PyObject **result)
 {
     return method_outcome(
-        PyObject_CallMethodOneArg(call->sock, call->state->str_recv_into, call->args[0]), result);
+        PyObject_CallMethodOneArg(call->sock, call->loop->state->str_recv_into, call->args[0]),
+        result);
 }
 
 static int
 attempt_recvfrom(SockCallObject *call, PyObject **result)
 {
     return method_outcome(
-        PyObject_CallMethodOneArg(call->sock, call->state->str_recvfrom, call->args[0]), result);
+        PyObject_CallMethodOneArg(call->sock, call->loop->state->str_recvfrom, call->args[0]),
+        result);
 }
 
 /* sock.recvfrom_into(buf, nbytes), where no or zero nbytes stands for the whole buffer. */
@@ -106,7 +109,7 @@ attempt_recvfrom_into(SockCallObject *call, PyObject **result)
             return -1;
         }
     }
-    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->state->str_recvfrom_into,
+    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->loop->state->str_recvfrom_into,
                                                      call->args[0], call->args[1], NULL),
                           result);
 }
@@ -121,8 +124,8 @@ send_some(SockCallObject *call)
     if (fd < 0) {
         return -1;
     }
-    ssize_t n = send(fd, (char *)call->view.buf + call->sent, (size_t)(call->view.len - call->sent),
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = fl_os_send_now(fd, (char *)call->view.buf + call->sent,
+                               (size_t)(call->view.len - call->sent));
     return n < 0 ? errno_outcome(errno) : n;
 }
 
@@ -147,8 +150,8 @@ send_some_method(SockCallObject *call)
         return -1;
     }
     PyObject *count;
-    int sent =
-        method_outcome(PyObject_CallMethodOneArg(call->sock, call->state->str_send, rest), &count);
+    int sent = method_outcome(
+        PyObject_CallMethodOneArg(call->sock, call->loop->state->str_send, rest), &count);
     Py_DECREF(rest);
     if (sent <= 0) {
         return sent;
@@ -179,7 +182,7 @@ attempt_sendall(SockCallObject *call, PyObject **result)
 static int
 attempt_sendto(SockCallObject *call, PyObject **result)
 {
-    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->state->str_sendto,
+    return method_outcome(PyObject_CallMethodObjArgs(call->sock, call->loop->state->str_sendto,
                                                      call->args[0], call->args[1], NULL),
                           result);
 }
@@ -190,7 +193,7 @@ static int
 attempt_accept(SockCallObject *call, PyObject **result)
 {
     int accepted =
-        method_outcome(PyObject_CallMethodNoArgs(call->sock, call->state->str_accept), result);
+        method_outcome(PyObject_CallMethodNoArgs(call->sock, call->loop->state->str_accept), result);
     if (accepted <= 0) {
         return accepted;
     }
@@ -236,7 +239,7 @@ connect_outcome(SockCallObject *call, PyObject **result)
 static int
 connect_begin(SockCallObject *call, PyObject **result)
 {
-    fl_state *state = call->state;
+    fl_state *state = call->loop->state;
     if (!call->plain) {
         return method_outcome(
             PyObject_CallMethodOneArg(call->sock, state->str_connect, call->args[0]), result);
@@ -284,11 +287,12 @@ attempt_connect(SockCallObject *call, PyObject **result)
 
 /* -- the operations -------------------------------------------------------------------------------- */
 
-const fl_sock_op fl_sock_recv = {"sock_recv", FL_READING, attempt_recv};
-const fl_sock_op fl_sock_recv_into = {"sock_recv_into", FL_READING, attempt_recv_into};
-const fl_sock_op fl_sock_recvfrom = {"sock_recvfrom", FL_READING, attempt_recvfrom};
-const fl_sock_op fl_sock_recvfrom_into = {"sock_recvfrom_into", FL_READING, attempt_recvfrom_into};
-const fl_sock_op fl_sock_sendall = {"sock_sendall", FL_WRITING, attempt_sendall};
-const fl_sock_op fl_sock_sendto = {"sock_sendto", FL_WRITING, attempt_sendto};
-const fl_sock_op fl_sock_accept = {"sock_accept", FL_READING, attempt_accept};
-const fl_sock_op fl_sock_connect = {"sock_connect", FL_WRITING, attempt_connect};
+const fl_sock_op fl_sock_recv = {FL_SOCK_CORO("sock_recv"), FL_READING, attempt_recv};
+const fl_sock_op fl_sock_recv_into = {FL_SOCK_CORO("sock_recv_into"), FL_READING, attempt_recv_into};
+const fl_sock_op fl_sock_recvfrom = {FL_SOCK_CORO("sock_recvfrom"), FL_READING, attempt_recvfrom};
+const fl_sock_op fl_sock_recvfrom_into = {FL_SOCK_CORO("sock_recvfrom_into"), FL_READING,
+                                          attempt_recvfrom_into};
+const fl_sock_op fl_sock_sendall = {FL_SOCK_CORO("sock_sendall"), FL_WRITING, attempt_sendall};
+const fl_sock_op fl_sock_sendto = {FL_SOCK_CORO("sock_sendto"), FL_WRITING, attempt_sendto};
+const fl_sock_op fl_sock_accept = {FL_SOCK_CORO("sock_accept"), FL_READING, attempt_accept};
+const fl_sock_op fl_sock_connect = {FL_SOCK_CORO("sock_connect"), FL_WRITING, attempt_connect};

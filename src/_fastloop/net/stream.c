@@ -2,6 +2,7 @@
 #include "net/stream.h"
 
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "task/future.h"
@@ -9,15 +10,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#ifndef FL_READ_MAX
-#define FL_READ_MAX (256 * 1024) /* bytes received at once at most, as asyncio does; tests shrink it */
-#endif
-#ifndef FL_BULK_FROM
-#define FL_BULK_FROM (32 * 1024) /* a read this long makes the next one go straight into its bytes object */
-#endif
-#ifndef FL_BULK_READ
-#define FL_BULK_READ (120 * 1024) /* bytes of such a read: just below malloc's mmap threshold */
-#endif
 #define FLUSH_AT (64 * 1024) /* corked bytes that do not wait for the end of the callback */
 #define JOIN_MAX (8 * 1024)  /* up to here several pieces are copied into one; above, sendmsg() is cheaper */
 #define PIECES_MAX 64
@@ -37,180 +29,72 @@ stream_retry(ssize_t err)
     return fl_try_later(err) ? 0 : fl_raise_errno((int)err);
 }
 
-/* Straight into the object that the protocol gets, for transports that carry much. */
-static PyObject *
-stream_receive_bulk(StreamObject *self)
-{
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, FL_BULK_READ);
-    if (bytes == NULL) {
-        return NULL;
-    }
-    ssize_t n = stream_ops(self)->receive(self->io.fd, PyBytes_AS_STRING(bytes), FL_BULK_READ);
-    if (n < 0) {
-        Py_DECREF(bytes);
-        stream_retry(n);
-        return NULL;
-    }
-    self->bulk = n >= FL_BULK_FROM;
-    _PyBytes_Resize(&bytes, n);
-    return bytes;
-}
-
-/* One read's bytes, none at the end of file; NULL with an exception, or without one when there was nothing. */
-static PyObject *
-stream_receive(StreamObject *self)
-{
-    if (self->bulk) {
-        return stream_receive_bulk(self);
-    }
-    char *scratch = fl_loop_scratch(self->loop);
-    if (scratch == NULL) {
-        return NULL;
-    }
-    ssize_t n = stream_ops(self)->receive(self->io.fd, scratch, FL_READ_MAX);
-    if (n < 0) {
-        stream_retry(n);
-        return NULL;
-    }
-    self->bulk = n >= FL_BULK_FROM;
-    return PyBytes_FromStringAndSize(scratch, n);
-}
-
-/* Nothing was received: because of the raised exception, or for the moment. */
-static void
-stream_read_nothing(StreamObject *self)
-{
-    if (PyErr_Occurred()) {
-        fl_transport_fatal((TransportObject *)self, stream_ops(self)->base.read_error);
-    }
-}
-
 void
 fl_stream_called(StreamObject *self, PyObject *result, const char *message)
 {
     Py_XDECREF(result);
     if (result == NULL) {
-        fl_transport_fatal((TransportObject *)self, message);
+        fl_transport_fatal(&self->transport, message);
     }
 }
 
-/* Hand data, which is taken, to the protocol. */
+/* The raised exception of a sink ends the connection. */
 static void
-stream_deliver(StreamObject *self, PyObject *data)
+stream_sink_failed(StreamObject *self, const char *message)
 {
-    PyObject *name = self->loop->state->str_data_received;
-    PyObject *result = fl_transport_call((TransportObject *)self, name, data);
-    Py_DECREF(data);
-    if (stream_ops(self)->survives) {
-        fl_transport_called((TransportObject *)self, name, result);
-    }
-    else {
-        fl_stream_called(self, result, "Fatal error: protocol.data_received() call failed.");
-    }
+    fl_transport_fatal(&self->transport,
+                       message != NULL ? message : stream_ops(self)->base.read_error);
 }
 
 static void
-stream_read_data(StreamObject *self)
+stream_deliver(StreamObject *self, const fl_sink_ops *sink, fl_room *room, size_t n)
 {
-    PyObject *data = stream_receive(self);
-    if (data == NULL) {
-        stream_read_nothing(self);
-    }
-    else if (PyBytes_GET_SIZE(data) == 0) {
-        Py_DECREF(data);
-        stream_ops(self)->end_of_file(self);
-    }
-    else {
-        stream_deliver(self, data);
-    }
-}
-
-int
-fl_stream_get_buffer(StreamObject *self, Py_buffer *view)
-{
-    fl_state *state = self->loop->state;
-    PyObject *hint = PyLong_FromLong(-1);
-    PyObject *buffer =
-        hint == NULL ? NULL
-                     : fl_transport_call((TransportObject *)self, state->str_get_buffer, hint);
-    Py_XDECREF(hint);
-    int rc = buffer == NULL ? -1 : PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);
-    Py_XDECREF(buffer);
-    if (rc == 0 && view->len == 0) {
-        PyBuffer_Release(view);
-        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
-        rc = -1;
-    }
-    return rc;
-}
-
-PyObject *
-fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n)
-{
-    PyObject *count = PyLong_FromSsize_t(n);
-    PyObject *result = count == NULL
-                           ? NULL
-                           : fl_transport_call((TransportObject *)self,
-                                               self->loop->state->str_buffer_updated, count);
-    Py_XDECREF(count);
-    return result;
-}
-
-/* n bytes have come, none at the end of file, or -errno. */
-static void
-stream_buffer_filled(StreamObject *self, ssize_t n)
-{
-    if (n < 0) {
-        stream_retry(n);
-        stream_read_nothing(self);
-    }
-    else if (n > 0) {
-        fl_stream_called(self, fl_stream_call_buffer_updated(self, n),
-                         "Fatal error: protocol.buffer_updated() call failed.");
-    }
-    else if (self->layer == NULL) { /* a layer that releasing the buffer has put in will see it */
-        stream_ops(self)->end_of_file(self);
-    }
-}
-
-static void
-stream_read_into_buffer(StreamObject *self)
-{
-    Py_buffer view;
-    if (fl_stream_get_buffer(self, &view) < 0) {
-        fl_transport_fatal((TransportObject *)self,
-                           "Fatal error: protocol.get_buffer() call failed.");
+    if (sink->deliver(self, room, n) == 0) {
         return;
     }
-    /* get_buffer() may have closed the transport, or put a layer into it */
-    bool gone = self->phase >= FL_LOSING || self->layer != NULL;
-    ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    stream_buffer_filled(self, n);
+    if (stream_ops(self)->survives) {
+        fl_transport_called(&self->transport, self->loop->state->str_data_received, NULL);
+    }
+    else {
+        stream_sink_failed(self, sink->deliver_failed);
+    }
 }
 
-int
-fl_stream_call_eof_received(StreamObject *self)
+/* Nothing has come: the end of file (0), or -errno. */
+static void
+stream_received_nothing(StreamObject *self, ssize_t n)
 {
-    PyObject *result =
-        fl_transport_call((TransportObject *)self, self->loop->state->str_eof_received, NULL);
-    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
-    Py_XDECREF(result);
-    return keep_open;
+    if (n == 0 &&
+        self->layer == NULL) { /* else the layer, put in as the room was given back, will see it */
+        stream_ops(self)->end_of_file(self);
+    }
+    else if (stream_retry(n) < 0) {
+        fl_transport_fatal(&self->transport, stream_ops(self)->base.read_error);
+    }
 }
 
 void
 fl_stream_read(StreamObject *self)
 {
     if (self->phase != FL_OPEN || self->paused || !(self->wants & FL_WANT_PROTOCOL)) {
-        fl_transport_rearm_ready((TransportObject *)self);
+        fl_transport_rearm_ready(&self->transport);
+        return;
     }
-    else if (self->buffered) {
-        stream_read_into_buffer(self);
+    const fl_sink_ops *sink = self->sink;
+    fl_room room;
+    if (sink->reserve(self, 0, &room) < 0) {
+        stream_sink_failed(self, sink->reserve_failed);
+        return;
     }
-    else {
-        stream_read_data(self);
+    /* whoever gave the room may have closed the transport, or put a layer into it */
+    bool gone = self->phase >= FL_LOSING || self->layer != NULL;
+    ssize_t n = gone ? -EAGAIN : stream_ops(self)->receive(self->io.fd, room.memory, room.size);
+    if (n > 0) {
+        stream_deliver(self, sink, &room, (size_t)n);
+        return;
     }
+    fl_room_release(&room);
+    stream_received_nothing(self, n);
 }
 
 /* -- sending --------------------------------------------------------------------------------------- */
@@ -278,7 +162,7 @@ stream_complete_empty_waiter(StreamObject *self, PyObject *exc)
 static void
 stream_send_failed(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     bool exits = fl_exit_if_asked(self->loop);
     PyObject *exc = PyErr_GetRaisedException();
     fl_outbox_clear(&self->outbox);
@@ -302,7 +186,7 @@ fl_stream_shutdown(StreamObject *self)
 void
 fl_stream_drained(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     if (stream_complete_empty_waiter(self, NULL) < 0) {
         fl_transport_report(transport, "Exception in completing a connection");
     }
@@ -322,7 +206,7 @@ fl_stream_drained(StreamObject *self)
 static void
 stream_sent(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     bool nested = self->flushing;
     self->flushing = true;
     fl_transport_sent(transport);
@@ -335,7 +219,7 @@ stream_sent(StreamObject *self)
 void
 fl_stream_flush(StreamObject *self)
 {
-    TransportObject *transport = (TransportObject *)self;
+    TransportObject *transport = &self->transport;
     fl_io_uncork(&self->io);
     if (self->phase >= FL_LOSING || self->loop->forked) { /* after fork() the parent sends it */
         fl_outbox_clear(&self->outbox);
@@ -415,7 +299,7 @@ stream_queued(StreamObject *self)
 {
     LoopObject *loop = self->loop;
     if (self->draining) {
-        fl_transport_maybe_pause((TransportObject *)self);
+        fl_transport_maybe_pause(&self->transport);
     }
     else if (self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
              loop->thread_id != PyThread_get_thread_ident()) {
@@ -437,7 +321,7 @@ stream_has_ended(StreamObject *self)
 static int
 stream_vain_write(StreamObject *self)
 {
-    return fl_transport_vain_write((TransportObject *)self, stream_ops(self)->vain_write);
+    return fl_transport_vain_write(&self->transport, stream_ops(self)->vain_write);
 }
 
 int

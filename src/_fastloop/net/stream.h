@@ -3,18 +3,19 @@
 #define FL_NET_STREAM_H
 
 #include "net/outbox.h"
+#include "net/sink.h"
 #include "net/transport.h"
 
-typedef struct {
-    FL_TRANSPORT_FIELDS;
+struct fl_stream {
+    FL_TRANSPORT_BASE;
     fl_outbox outbox;       /* accepted and not sent */
     PyObject *empty_waiter; /* owned: to be completed when the outbox is empty, or NULL */
     PyObject *layer; /* owned: what stands between wire and protocol and has replaced io.ops, or NULL */
-    bool buffered; /* the protocol is a BufferedProtocol */
-    bool bulk;     /* the last read filled much of the scratch memory */
-    bool eof;      /* write_eof() was called */
-    bool flushing; /* a flush is under way, from whose callbacks others may begin */
-} StreamObject;
+    const fl_sink_ops *sink; /* where what arrives goes */
+    bool bulk;               /* the last read brought much */
+    bool eof;                /* write_eof() was called */
+    bool flushing;           /* a flush is under way, from whose callbacks others may begin */
+};
 
 /* How bytes come and go. */
 typedef struct {
@@ -35,15 +36,6 @@ typedef struct {
 /* The descriptor is readable: hand one read's bytes to the protocol. */
 void fl_stream_read(StreamObject *self);
 
-/* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
-int fl_stream_get_buffer(StreamObject *self, Py_buffer *view);
-
-/* protocol.buffer_updated(n): the result, or NULL with an exception. */
-PyObject *fl_stream_call_buffer_updated(StreamObject *self, Py_ssize_t n);
-
-/* protocol.eof_received(): whether it wants to go on sending, or -1 with an exception. */
-int fl_stream_call_eof_received(StreamObject *self);
-
 /* A callback has returned `result`, which is taken; NULL: the raised exception ends the connection, and `message`
    describes it. */
 void fl_stream_called(StreamObject *self, PyObject *result, const char *message);
@@ -51,9 +43,6 @@ void fl_stream_called(StreamObject *self, PyObject *result, const char *message)
 /* fl_stream_ops.{transmit,drained} of streams without a layer. */
 int fl_stream_transmit(StreamObject *self);
 void fl_stream_drained(StreamObject *self);
-
-/* fl_transport_ops.adopt of sockets: whether it is a BufferedProtocol decides how it gets what arrives.  0 or -1. */
-int fl_stream_adopt(TransportObject *transport, PyObject *protocol);
 
 /* fl_io_ops.flush, fl_transport_ops.{flush_cork,unsent,flush_last,discard,lost} of all streams. */
 void fl_stream_flush_io(fl_io *io);
@@ -80,10 +69,6 @@ int fl_stream_shutdown(StreamObject *self);
    in `context` before this returns.  Takes fd, also on failure.  0, or -1 with an exception to report. */
 int fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protocol,
                      ServerObject *server);
-
-/* recv(2) and sendmsg(2): bytes, or -errno. */
-ssize_t fl_socket_receive(int fd, void *buffer, size_t size);
-ssize_t fl_socket_send(int fd, const struct iovec *pieces, int n);
 
 /* tp_clear and the like of all streams. */
 int fl_stream_traverse(StreamObject *self, visitproc visit, void *arg);

@@ -3,6 +3,8 @@
 
 #include "loop/exit.h"
 #include "net/socket_object.h"
+#include "net/socket_stream.h"
+#include "net/transport_info.h"
 #include "py/args.h"
 #include "py/call.h"
 #include "py/types.h"
@@ -12,104 +14,14 @@
 #include <structmember.h>
 #include <unistd.h>
 
-/* -- how bytes come and go ------------------------------------------------------------------------- */
-
-ssize_t
-fl_socket_receive(int fd, void *buffer, size_t size)
-{
-    ssize_t n = recv(fd, buffer, size, 0);
-    return n < 0 ? -errno : n;
-}
-
-ssize_t
-fl_socket_send(int fd, const struct iovec *pieces, int n)
-{
-    ssize_t sent;
-    if (n == 1) {
-        sent = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
-    }
-    else {
-        struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)n};
-        sent = sendmsg(fd, &message, MSG_NOSIGNAL);
-    }
-    return sent < 0 ? -errno : sent;
-}
-
-/* The protocol decides whether the connection stays open for sending. */
-static void
-socket_end_of_file(StreamObject *self)
-{
-    TransportObject *transport = (TransportObject *)self;
-    fl_transport_log(transport, "debug", "%r received EOF");
-    int keep_open = fl_stream_call_eof_received(self);
-    if (keep_open < 0) {
-        fl_transport_fatal(transport, "Fatal error: protocol.eof_received() call failed.");
-    }
-    else if (keep_open == 0) {
-        fl_transport_report_close(transport, fl_transport_close(transport));
-    }
-    else {
-        fl_transport_want(transport, FL_WANT_PROTOCOL, false);
-        fl_transport_rearm_ready(transport);
-    }
-}
-
-static void
-socket_ready(fl_io *io, unsigned ready)
-{
-    StreamObject *self = (StreamObject *)io->object;
-    if (ready & FL_READ) {
-        fl_stream_read(self);
-    }
-    if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {
-        fl_stream_flush(self);
-    }
-}
-
-int
-fl_stream_adopt(TransportObject *transport, PyObject *protocol)
-{
-    StreamObject *self = (StreamObject *)transport;
-    int buffered = PyObject_IsInstance(protocol, self->loop->state->BufferedProtocol);
-    if (buffered < 0) {
-        return -1;
-    }
-    self->buffered = buffered > 0;
-    return 0;
-}
-
-static const fl_stream_ops socket_ops = {
-    .base =
-        {
-            .io = FL_TRANSPORT_IO(socket_ready, fl_stream_flush_io),
-            .read_error = "Fatal read error on socket transport",
-            .write_error = "Fatal write error on socket transport",
-            .high_water = FL_TRANSPORT_DEFAULT_HIGH,
-            .socket = true,
-            .quiet_errors = true,
-            .unsent = fl_stream_unsent,
-            .flush_last = fl_stream_flush_last,
-            .discard = fl_stream_discard,
-            .flush_cork = fl_stream_flush_cork,
-            .lost = fl_stream_lost,
-            .adopt = fl_stream_adopt,
-        },
-    .vain_write = "socket.send() raised exception.",
-    .receive = fl_socket_receive,
-    .send = fl_socket_send,
-    .transmit = fl_stream_transmit,
-    .drained = fl_stream_drained,
-    .end_of_file = socket_end_of_file,
-};
-
 /* -- making ---------------------------------------------------------------------------------------- */
 
 static int
 stream_begin(StreamObject *self, LoopObject *loop, int fd, PyObject *protocol)
 {
     fl_outbox_init(&self->outbox);
-    if (fl_transport_init((TransportObject *)self, loop, &socket_ops.base, fd, protocol) < 0 ||
-        fl_stream_adopt((TransportObject *)self, protocol) < 0) {
+    if (fl_transport_init(&self->transport, loop, &fl_socket_stream_ops.base, fd, protocol) < 0 ||
+        fl_sink_adopt(&self->transport, protocol) < 0) {
         self->io.fd = -1; /* it stays the caller's */
         return -1;
     }
@@ -132,7 +44,7 @@ fl_stream_accept(LoopObject *loop, int fd, const fl_inet *peer, PyObject *protoc
     if (server != NULL) {
         fl_server_attach(server, &self->server_link);
     }
-    fl_transport_call_made((TransportObject *)self);
+    fl_transport_call_made(&self->transport);
     Py_DECREF(self);
     return 0;
 }
@@ -196,9 +108,9 @@ StreamTransport_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->extra = fl_arg_given(given[ARG_EXTRA]) ? Py_NewRef(given[ARG_EXTRA]) : NULL;
     stream_note_peer(self);
-    if (fl_transport_hold((TransportObject *)self, given[ARG_SOCK]) < 0 ||
-        fl_transport_schedule_made((TransportObject *)self, given[ARG_WAITER]) < 0) {
-        fl_transport_disown((TransportObject *)self);
+    if (fl_transport_hold(&self->transport, given[ARG_SOCK]) < 0 ||
+        fl_transport_schedule_made(&self->transport, given[ARG_WAITER]) < 0) {
+        fl_transport_disown(&self->transport);
         Py_DECREF(self);
         return NULL;
     }
@@ -214,24 +126,24 @@ fl_stream_traverse(StreamObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->empty_waiter);
     Py_VISIT(self->layer);
-    return fl_transport_traverse((TransportObject *)self, visit, arg);
+    return fl_transport_traverse(&self->transport, visit, arg);
 }
 
 int
 fl_stream_clear(StreamObject *self)
 {
     Py_CLEAR(self->empty_waiter);
-    fl_transport_clear((TransportObject *)self);
+    fl_transport_clear(&self->transport);
     return 0;
 }
 
 void
 fl_stream_dealloc(StreamObject *self)
 {
-    if (fl_transport_begin_dealloc((TransportObject *)self)) {
+    if (fl_transport_begin_dealloc(&self->transport)) {
         Py_CLEAR(self->empty_waiter);
         PyObject *layer = self->layer; /* io.ops needs it to the end */
-        fl_transport_end_dealloc((TransportObject *)self);
+        fl_transport_end_dealloc(&self->transport);
         Py_XDECREF(layer);
     }
 }
@@ -302,7 +214,7 @@ StreamTransport_write_eof(StreamObject *self, PyObject *Py_UNUSED(ignored))
     if (self->phase >= FL_CLOSING || self->eof) {
         Py_RETURN_NONE;
     }
-    if (fl_transport_flush_cork((TransportObject *)self) < 0) {
+    if (fl_transport_flush_cork(&self->transport) < 0) {
         return NULL;
     }
     if (self->phase < FL_CLOSING) {
@@ -336,7 +248,7 @@ StreamTransport_make_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignore
         PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
         return NULL;
     }
-    if (fl_transport_flush_cork((TransportObject *)self) < 0) {
+    if (fl_transport_flush_cork(&self->transport) < 0) {
         return NULL;
     }
     self->empty_waiter = fl_future_new(self->loop);
@@ -359,7 +271,7 @@ StreamTransport_reset_empty_waiter(StreamObject *self, PyObject *Py_UNUSED(ignor
 {
     Py_CLEAR(self->empty_waiter);
     self->io.lent = false;
-    if (self->phase < FL_LOST && fl_transport_rearm((TransportObject *)self) < 0) {
+    if (self->phase < FL_LOST && fl_transport_rearm(&self->transport) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -382,7 +294,7 @@ static PyMethodDef stream_methods[] = {
 static PyObject *
 StreamTransport_get_sock(StreamObject *self, void *Py_UNUSED(closure))
 {
-    PyObject *sock = self->phase == FL_LOST ? NULL : fl_transport_socket((TransportObject *)self);
+    PyObject *sock = self->phase == FL_LOST ? NULL : fl_transport_socket(&self->transport);
     return sock == NULL && PyErr_Occurred() ? NULL : fl_or_none(sock);
 }
 

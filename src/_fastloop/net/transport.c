@@ -4,6 +4,7 @@
 #include "loop/current.h"
 #include "loop/exit.h"
 #include "loop/watch.h"
+#include "net/transport_info.h"
 #include "py/call.h"
 #include "task/future.h"
 
@@ -248,44 +249,6 @@ fl_transport_end(fl_io *io)
     TransportObject *self = (TransportObject *)io->object;
     if (self->phase < FL_LOST) {
         fl_transport_call_lost(self);
-    }
-}
-
-int
-fl_transport_hold(TransportObject *self, PyObject *sock)
-{
-    fl_state *state = self->loop->state;
-    if (PyObject_TypeCheck(sock, (PyTypeObject *)state->socket)) {
-        /* the count by which a socket knows that makefile() objects still use it */
-        PyObject *users = PyObject_GetAttr(sock, state->str__io_refs);
-        PyObject *one = users == NULL ? NULL : PyLong_FromLong(1);
-        PyObject *more = one == NULL ? NULL : PyNumber_Add(users, one);
-        int rc = more == NULL ? -1 : PyObject_SetAttr(sock, state->str__io_refs, more);
-        Py_XDECREF(users);
-        Py_XDECREF(one);
-        Py_XDECREF(more);
-        if (rc < 0) {
-            return -1;
-        }
-        self->held = true;
-    }
-    self->file = Py_NewRef(sock);
-    return 0;
-}
-
-void
-fl_transport_disown(TransportObject *self)
-{
-    self->io.fd = -1;
-    if (self->held) {
-        PyObject *raised = PyErr_GetRaisedException();
-        PyObject *freed =
-            PyObject_CallMethodNoArgs(self->file, self->loop->state->str__decref_socketios);
-        if (freed == NULL) {
-            PyErr_WriteUnraisable(self->file);
-        }
-        Py_XDECREF(freed);
-        PyErr_SetRaisedException(raised);
     }
 }
 

@@ -93,6 +93,15 @@ struct fl_transport {
     FL_TRANSPORT_FIELDS;
 };
 
+/* What each kind of transport begins with: the same fields, by their names and as `transport`. */
+#define FL_TRANSPORT_BASE                                                                          \
+    union {                                                                                        \
+        TransportObject transport;                                                                 \
+        struct {                                                                                   \
+            FL_TRANSPORT_FIELDS;                                                                   \
+        };                                                                                         \
+    }
+
 #define FL_TRANSPORT_DEFAULT_HIGH (64 * 1024) /* bytes */
 
 static inline const fl_transport_ops *
@@ -130,13 +139,6 @@ void fl_transport_set_ops(TransportObject *self, const fl_transport_ops *ops);
 /* Fill the common fields of an object that is all zero; `fd` stays the caller's on failure.  0 or -1. */
 int fl_transport_init(TransportObject *self, LoopObject *loop, const fl_transport_ops *ops, int fd,
                       PyObject *protocol);
-
-/* The transport owns this socket object from now on: closing it elsewhere takes effect when the transport closes it
-   too, or another file with the same number would get what is written.  0, or -1 with an exception. */
-int fl_transport_hold(TransportObject *self, PyObject *sock);
-
-/* A transport that could not be made gives the socket back to its caller; the raised exception stays. */
-void fl_transport_disown(TransportObject *self);
 
 /* Have connection_made() called in the next turn, then `waiter` (NULL or None: nothing) completed and
    reading begun.  0 or -1. */
@@ -253,16 +255,7 @@ int fl_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base, c
 int fl_watermarks_given(PyObject *const given[2], size_t preset, size_t *high_water,
                         size_t *low_water);
 
-/* The socket object, made when nobody has asked for it before: borrowed, or NULL with an exception. */
-PyObject *fl_transport_socket(TransportObject *self);
-
-/* asyncio's _extra, filled in with what is known lazily: borrowed, or NULL with an exception. */
-PyObject *fl_transport_extra(TransportObject *self);
-
 /* What repr() says about it: whether and what it reads and writes.  A new reference. */
 PyObject *fl_transport_repr(TransportObject *self);
-
-/* Before the descriptor goes: keep the names that are still to be had.  0 or -1. */
-int fl_transport_keep_names(TransportObject *self);
 
 #endif

@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <stdbool.h>
 
 /* Raise the OSError (or its subclass) for a negative errno, -ENOMEM as MemoryError.  Always returns -1. */
 int fl_raise_errno(int err);
@@ -22,6 +23,23 @@ PyObject *fl_take_stop_iteration(void);
 
 /* End a tp_iternext with a value, whose reference is taken: raises StopIteration(value).  Returns NULL. */
 PyObject *fl_return_from_iternext(PyObject *value);
+
+/* What tp_iternext returns after an am_send with this outcome, whose result is taken. */
+static inline PyObject *
+fl_iternext_of_send(PySendResult sent, PyObject *result)
+{
+    return sent == PYGEN_RETURN ? fl_return_from_iternext(result) : result;
+}
+
+/* What send() returns after a tp_iternext with this result: to end it without an exception is StopIteration(). */
+static inline PyObject *
+fl_send_of_iternext(PyObject *result)
+{
+    if (result == NULL && !PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return result;
+}
 
 /* The exception that throw(type[, value[, traceback]]) asks for: a new reference, or NULL with TypeError. */
 PyObject *fl_thrown_exception(PyObject *const *args, Py_ssize_t nargs);

@@ -20,19 +20,18 @@ fl_freelist_take(fl_freelist *list, PyTypeObject *type)
     return NULL;
 }
 
-/* Keep the memory of an object that is being deallocated.  False when it has to be freed: the list is full,
-   the module is gone, or the collector has marked the object as finalized. */
+/* Keep the memory of an object that is being deallocated.  False when it has to be freed: there is no list or no
+   more room in it, or the collector has marked the object as finalized. */
 static inline bool
-fl_freelist_give(fl_state *state, fl_freelist *list, PyObject *dead)
+fl_freelist_give(fl_freelist *list, PyObject *dead)
 {
 #if FL_HAS_FREELISTS
     bool marked = PyObject_IS_GC(dead) && PyObject_GC_IsFinalized(dead);
-    if (list->len < FL_FREELIST_MAX && !state->cleared && !marked) {
+    if (list != NULL && list->len < list->limit && !marked) {
         list->items[list->len++] = dead;
         return true;
     }
 #endif
-    (void)state;
     (void)list;
     (void)dead;
     return false;

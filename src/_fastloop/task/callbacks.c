@@ -5,7 +5,7 @@
 #include "loop/exit.h"
 #include "loop/handle.h"
 #include "py/call.h"
-#include "task/task.h"
+#include "task/foreign.h"
 
 /* -- entries --------------------------------------------------------------------------------------- */
 
@@ -47,8 +47,11 @@ entry_is_task(PyObject *entry)
 static PyObject *
 entry_function(PyObject *entry)
 {
-    return entry_is_task(entry) ? fl_task_wakeup_method((TaskObject *)entry)
-                                : Py_NewRef(PyTuple_GET_ITEM(entry, 0));
+    if (!entry_is_task(entry)) {
+        return Py_NewRef(PyTuple_GET_ITEM(entry, 0));
+    }
+    TaskObject *task = (TaskObject *)entry;
+    return task->state->foreign->wakeup_method(task);
 }
 
 static PyObject *

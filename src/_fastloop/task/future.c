@@ -4,7 +4,6 @@
 #include "py/call.h"
 #include "py/freelist.h"
 #include "task/callbacks.h"
-#include "task/task.h"
 
 /* -- making ---------------------------------------------------------------------------------------- */
 
@@ -17,7 +16,7 @@ fl_future_alloc(LoopObject *loop, fl_freelist *list, PyTypeObject *type)
     }
     memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     FutureObject *future = (FutureObject *)self;
-    future->state = fl_state_hold(loop->state);
+    future->state = loop->state;
     future->loop = Py_NewRef(loop);
     future->native = true;
     PyObject_GC_Track(self);
@@ -255,33 +254,6 @@ fl_future_cancel(FutureObject *self, PyObject *msg)
     self->status = FL_CANCELLED;
     Py_XSETREF(self->cancel_msg, msg == Py_None ? NULL : Py_XNewRef(msg));
     return fl_callbacks_schedule(self) < 0 ? -1 : 1;
-}
-
-static int
-future_cancel_foreign(fl_state *state, PyObject *future, PyObject *msg)
-{
-    PyObject *kwnames = PyTuple_Pack(1, state->str_msg);
-    if (kwnames == NULL) {
-        return -1;
-    }
-    PyObject *args[] = {future, msg == NULL ? Py_None : msg};
-    PyObject *answer = PyObject_VectorcallMethod(state->str_cancel, args, 1, kwnames);
-    Py_DECREF(kwnames);
-    int truth = answer == NULL ? -1 : PyObject_IsTrue(answer);
-    Py_XDECREF(answer);
-    return truth;
-}
-
-int
-fl_future_cancel_any(fl_state *state, PyObject *future, PyObject *msg)
-{
-    if (Py_IS_TYPE(future, state->Task_type)) {
-        return fl_task_cancel((TaskObject *)future, msg);
-    }
-    if (Py_IS_TYPE(future, state->Future_type)) {
-        return fl_future_cancel((FutureObject *)future, msg);
-    }
-    return future_cancel_foreign(state, future, msg);
 }
 
 /* -- outcome --------------------------------------------------------------------------------------- */

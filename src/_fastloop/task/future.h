@@ -13,7 +13,7 @@ typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
      a list              several of the above */
 #define FL_FUTURE_FIELDS                                                                           \
     PyObject_HEAD                                                                                  \
-    fl_state *state;         /* held */                                                \
+    fl_state *state;         /* borrowed from the type, see fl_state_hold() */                                                \
     PyObject *loop;          /* owned; NULL before __init__() */                                   \
     PyObject *callbacks;     /* owned; see above */                                                \
     PyObject *result;        /* owned; FL_FINISHED: the result, or the exception if `failed` */    \
@@ -68,10 +68,6 @@ int fl_future_set_exception(FutureObject *future, PyObject *exception);
 
 /* asyncio's Future.cancel(msg): 1, 0 when it was done, or -1 with an exception. */
 int fl_future_cancel(FutureObject *future, PyObject *msg);
-
-/* Cancel whatever Future or Task object a task waits for, by its method when it is not exactly ours:
-   truth of the answer, or -1 with an exception. */
-int fl_future_cancel_any(fl_state *state, PyObject *future, PyObject *msg);
 
 /* The outcome: 1 with the result in *out, 0 with the exception to raise in *out (its traceback set anew,
    marked as retrieved), or -1 with an exception when it is pending or something failed. */

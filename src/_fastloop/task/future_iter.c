@@ -7,7 +7,7 @@
 
 typedef struct {
     PyObject_HEAD
-    fl_state *state;      /* held */
+    fl_state *state;      /* borrowed from the type, see fl_state_hold() */
     FutureObject *future; /* owned; NULL once finished */
 } FutureIterObject;
 
@@ -26,7 +26,7 @@ fl_future_iter_new(PyObject *object)
     if (self == NULL && (self = PyObject_GC_New(FutureIterObject, type)) == NULL) {
         return NULL;
     }
-    self->state = fl_state_hold(state);
+    self->state = state;
     self->future = (FutureObject *)Py_NewRef(object);
     PyObject_GC_Track(self);
     return (PyObject *)self;
@@ -51,13 +51,12 @@ static void
 FutureIter_dealloc(FutureIterObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    fl_state *state = self->state;
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->future);
-    if (!fl_freelist_give(state, &state->free_iters, (PyObject *)self)) {
+    fl_state *state = fl_state_of_dying(type, self->state); /* after what may run anything */
+    if (!fl_freelist_give(state == NULL ? NULL : &state->free_iters, (PyObject *)self)) {
         PyObject_GC_Del(self);
     }
-    fl_state_release(state);
     Py_DECREF(type);
 }
 
@@ -103,14 +102,8 @@ static PyObject *
 FutureIter_iternext(FutureIterObject *self)
 {
     PyObject *result;
-    switch (FutureIter_am_send(self, Py_None, &result)) {
-    case PYGEN_RETURN:
-        return fl_return_from_iternext(result);
-    case PYGEN_NEXT:
-        return result;
-    default:
-        return NULL;
-    }
+    PySendResult sent = FutureIter_am_send(self, Py_None, &result);
+    return fl_iternext_of_send(sent, result);
 }
 
 PyDoc_STRVAR(FutureIter_send_doc, "send($self, value, /)\n--\n\n"
@@ -119,11 +112,7 @@ PyDoc_STRVAR(FutureIter_send_doc, "send($self, value, /)\n--\n\n"
 static PyObject *
 FutureIter_send(FutureIterObject *self, PyObject *Py_UNUSED(value))
 {
-    PyObject *result = FutureIter_iternext(self);
-    if (result == NULL && !PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return result;
+    return fl_send_of_iternext(FutureIter_iternext(self));
 }
 
 PyDoc_STRVAR(FutureIter_throw_doc, "throw($self, type, value=None, traceback=None, /)\n--\n\n"

@@ -18,7 +18,7 @@ fl_future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNU
     fl_state *state = fl_state_of(type);
     FutureObject *self = state == NULL ? NULL : (FutureObject *)type->tp_alloc(type, 0);
     if (self != NULL) {
-        self->state = fl_state_hold(state);
+        self->state = state;
     }
     return (PyObject *)self;
 }
@@ -35,23 +35,20 @@ Future_init(FutureObject *self, PyObject *args, PyObject *kwargs)
 }
 
 void
-fl_future_free(FutureObject *self, PyTypeObject *exact, fl_freelist *list)
+fl_future_free(FutureObject *self, fl_freelist *list)
 {
     PyTypeObject *type = Py_TYPE(self);
-    fl_state *state = self->state;
-    if (type != exact || !fl_freelist_give(state, list, (PyObject *)self)) {
+    if (!fl_freelist_give(list, (PyObject *)self)) {
         type->tp_free(self);
     }
-    fl_state_release(state);
     Py_DECREF(type);
 }
 
 static void
 Future_dealloc(FutureObject *self)
 {
-    /* A subclass's finalizer was run by its own deallocator. */
-    if (self->log_tb && Py_IS_TYPE(self, self->state->Future_type) &&
-        PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+    bool exact = fl_future_dies_exact((PyObject *)self, (destructor)Future_dealloc);
+    if (self->log_tb && exact && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);
@@ -60,7 +57,8 @@ Future_dealloc(FutureObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     fl_future_clear(self);
-    fl_future_free(self, self->state->Future_type, &self->state->free_futures);
+    fl_state *state = exact ? fl_state_of_dying(Py_TYPE(self), self->state) : NULL;
+    fl_future_free(self, state == NULL ? NULL : &state->free_futures);
     Py_TRASHCAN_END
 }
 

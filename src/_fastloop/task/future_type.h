@@ -4,8 +4,16 @@
 
 #include "task/future.h"
 
-/* Free a Future or Task whose fields have been cleared; the memory of an exact one may go to the list. */
-void fl_future_free(FutureObject *future, PyTypeObject *exact, fl_freelist *list);
+/* Free a Future or Task whose fields have been cleared, or keep its memory in the list (NULL: free it). */
+void fl_future_free(FutureObject *future, fl_freelist *list);
+
+/* Whether a Future or Task that is deallocated by this function of its type has no Python subclass, whose own
+   deallocator would have run before.  Asks nothing of the state, which may be gone. */
+static inline bool
+fl_future_dies_exact(PyObject *future, destructor dealloc)
+{
+    return Py_TYPE(future)->tp_dealloc == dealloc;
+}
 
 /* What `__class__` answers: asyncio's class for the exact type, so that isinstance() holds; for a
    subclass its face.  A new reference, or NULL. */

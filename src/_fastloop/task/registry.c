@@ -15,17 +15,28 @@ fl_registry_add(TaskObject *task)
     return result == NULL ? -1 : 0;
 }
 
+/* A new reference, unless the task is being deallocated: it stands in the list until its own deallocator runs, and that
+   of a Python subclass, which comes first, may run anything.  Either sign alone may be missing, since CPython 3.14 and
+   later put off deallocations that nest too deeply, and link those objects through what the collector knows of them or,
+   in other releases, through the reference count. */
+static bool
+registry_take(PyObject *task)
+{
+    return PyObject_GC_IsTracked(task) && PyUnstable_TryIncRef(task);
+}
+
 static int
 registry_list_loop(LoopObject *loop, PyObject *tasks)
 {
-    for (fl_list *node = loop->tasks.next; node != &loop->tasks; node = node->next) {
+    int rc = 0;
+    for (fl_list *node = loop->tasks.next; rc == 0 && node != &loop->tasks; node = node->next) {
         PyObject *task = (PyObject *)FL_LIST_OWNER(node, TaskObject, link);
-        bool dying = Py_REFCNT(task) == 0; /* its subclass is being deallocated */
-        if (!dying && PyList_Append(tasks, task) < 0) {
-            return -1;
+        if (registry_take(task)) {
+            rc = PyList_Append(tasks, task);
+            Py_DECREF(task);
         }
     }
-    return 0;
+    return rc;
 }
 
 PyObject *

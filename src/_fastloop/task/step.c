@@ -1,11 +1,12 @@
 /* Driving a coroutine: one step of a Task, from the ready ring to whatever it awaits next. */
-#include "task/task.h"
+#include "task/step.h"
 
 #include "loop/current.h"
 #include "loop/exit.h"
 #include "loop/handle.h"
 #include "py/call.h"
 #include "task/callbacks.h"
+#include "task/foreign.h"
 #include "task/registry.h"
 
 /* -- scheduling ------------------------------------------------------------------------------------ */
@@ -17,7 +18,7 @@ fl_task_schedule_step(TaskObject *self)
     if (loop != NULL) {
         return fl_loop_push(loop, Py_NewRef(self), FL_READY_STEP);
     }
-    PyObject *step = fl_task_step_method(self);
+    PyObject *step = self->state->foreign->step_method(self);
     if (step == NULL) {
         return -1;
     }
@@ -29,9 +30,8 @@ fl_task_schedule_step(TaskObject *self)
     return rc;
 }
 
-/* Have the next step throw the raised exception into the coroutine. */
-static int
-task_throw_later(TaskObject *self)
+int
+fl_task_throw_later(TaskObject *self)
 {
     Py_XSETREF(self->throw_next, PyErr_GetRaisedException());
     return fl_task_schedule_step(self);
@@ -110,7 +110,7 @@ task_waiter_entry(TaskObject *self)
     if (self->native) {
         return Py_NewRef(self);
     }
-    PyObject *wakeup = fl_task_wakeup_method(self);
+    PyObject *wakeup = self->state->foreign->wakeup_method(self);
     PyObject *entry = wakeup == NULL ? NULL : fl_callbacks_entry(wakeup, self->context);
     Py_XDECREF(wakeup);
     return entry;
@@ -139,116 +139,19 @@ task_yielded_ours(TaskObject *self, PyObject *object)
         }
     }
     Py_DECREF(object);
-    return task_throw_later(self);
+    return fl_task_throw_later(self);
 }
 
-/* The loop of any future: get_loop(), else _loop.  A new reference or NULL. */
-static PyObject *
-foreign_loop(fl_state *state, PyObject *future)
-{
-    PyObject *get_loop;
-    int found = PyObject_GetOptionalAttr(future, state->str_get_loop, &get_loop);
-    if (found <= 0) {
-        return found < 0 ? NULL : PyObject_GetAttr(future, state->str__loop);
-    }
-    PyObject *loop = PyObject_CallNoArgs(get_loop);
-    Py_DECREF(get_loop);
-    return loop;
-}
-
-/* future.add_done_callback(wakeup, context=context) */
-static int
-foreign_add_wakeup(TaskObject *self, PyObject *future)
-{
-    fl_state *state = self->state;
-    PyObject *wakeup = fl_task_wakeup_method(self);
-    PyObject *kwnames = wakeup == NULL ? NULL : PyTuple_Pack(1, state->str_context);
-    PyObject *result = NULL;
-    if (kwnames != NULL) {
-        PyObject *args[] = {future, wakeup, self->context};
-        result = PyObject_VectorcallMethod(state->str_add_done_callback, args, 2, kwnames);
-    }
-    Py_XDECREF(wakeup);
-    Py_XDECREF(kwnames);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* Whether the coroutine did what asyncio's protocol for futures of any kind asks for: 1, 0 with the
-   exception to throw into the coroutine, or -1 with one that the future itself raised. */
-static int
-foreign_check(TaskObject *self, PyObject *future, PyObject *blocking)
-{
-    PyObject *loop = foreign_loop(self->state, future);
-    if (loop == NULL) {
-        return -1;
-    }
-    bool same_loop = loop == self->loop;
-    Py_DECREF(loop);
-    if (!same_loop) {
-        PyErr_Format(PyExc_RuntimeError, "Task %R got Future %R attached to a different loop", self,
-                     future);
-        return 0;
-    }
-    int awaited = PyObject_IsTrue(blocking);
-    if (awaited == 0) {
-        PyErr_Format(PyExc_RuntimeError, "yield was used instead of yield from in task %R with %R",
-                     self, future);
-    }
-    if (awaited > 0 && future == (PyObject *)self) {
-        PyErr_Format(PyExc_RuntimeError, "Task cannot await on itself: %R", self);
-        return 0;
-    }
-    return awaited;
-}
-
-/* It yielded something that is no future at all. */
-static int
-task_yielded_nonsense(TaskObject *self, PyObject *object)
-{
-    if (PyGen_CheckExact(object)) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "yield was used instead of yield from for generator in task %R with %R", self,
-                     object);
-    }
-    else {
-        PyErr_Format(PyExc_RuntimeError, "Task got bad yield: %R", object);
-    }
-    Py_DECREF(object);
-    return task_throw_later(self);
-}
-
-/* It yielded an object that says whether it is awaited, whose reference is taken. */
-static int
-task_yielded_future(TaskObject *self, PyObject *future, PyObject *blocking)
-{
-    int awaited = foreign_check(self, future, blocking);
-    if (awaited > 0 &&
-        PyObject_SetAttr(future, self->state->str__asyncio_future_blocking, Py_False) == 0 &&
-        foreign_add_wakeup(self, future) == 0) {
-        return task_wait_for(self, future);
-    }
-    Py_DECREF(future);
-    return awaited == 0 ? task_throw_later(self) : -1;
-}
-
+/* It yielded something that none of our types is, whose reference is taken. */
 static int
 task_yielded_foreign(TaskObject *self, PyObject *object)
 {
-    PyObject *blocking;
-    int found =
-        PyObject_GetOptionalAttr(object, self->state->str__asyncio_future_blocking, &blocking);
-    if (found < 0) {
-        Py_DECREF(object);
-        return -1;
+    int awaited = self->state->foreign->await(self, object);
+    if (awaited > 0) {
+        return task_wait_for(self, object);
     }
-    if (found == 0 || blocking == Py_None) {
-        Py_XDECREF(blocking);
-        return task_yielded_nonsense(self, object);
-    }
-    int rc = task_yielded_future(self, object, blocking);
-    Py_DECREF(blocking);
-    return rc;
+    Py_DECREF(object);
+    return awaited == 0 ? fl_task_throw_later(self) : -1;
 }
 
 /* Act on what the coroutine yielded, whose reference is taken. */
@@ -278,9 +181,8 @@ coro_throw(fl_state *state, PyObject *coro, PyObject *exc, PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
-/* Resume the coroutine and act on what it does.  exc (reference taken, or NULL) is thrown into it. */
-static int
-task_resume(TaskObject *self, PyObject *exc)
+int
+fl_task_resume(TaskObject *self, PyObject *exc)
 {
     PyObject *coro = Py_NewRef(self->coro);
     PyObject *result;
@@ -314,9 +216,8 @@ task_apply_must_cancel(TaskObject *self, PyObject **exc)
     return *exc == NULL ? -1 : 0;
 }
 
-/* Check the state and make ready for a step; exc may be replaced. */
-static int
-task_begin_step(TaskObject *self, PyObject **exc)
+int
+fl_task_begin_step(TaskObject *self, PyObject **exc)
 {
     if (self->status != FL_PENDING) {
         PyErr_Format(self->state->InvalidStateError, "__step(): already done: %R %R", self,
@@ -335,13 +236,13 @@ task_begin_step(TaskObject *self, PyObject **exc)
 static int
 task_step(LoopObject *loop, TaskObject *self, PyObject *exc)
 {
-    if (task_begin_step(self, &exc) < 0 || fl_current_publish(loop, (PyObject *)self) < 0 ||
+    if (fl_task_begin_step(self, &exc) < 0 || fl_current_publish(loop, (PyObject *)self) < 0 ||
         PyContext_Enter(self->context) < 0) {
         Py_XDECREF(exc);
         return -1;
     }
     PyObject *context = Py_NewRef(self->context);
-    int rc = task_resume(self, exc);
+    int rc = fl_task_resume(self, exc);
     if (PyContext_Exit(context) < 0) {
         rc = -1;
     }
@@ -349,35 +250,8 @@ task_step(LoopObject *loop, TaskObject *self, PyObject *exc)
     return rc;
 }
 
-/* One step on a loop of another kind, which has entered the context. */
-static int
-task_step_foreign(TaskObject *self, PyObject *exc)
-{
-    fl_state *state = self->state;
-    if (task_begin_step(self, &exc) < 0) {
-        Py_XDECREF(exc);
-        return -1;
-    }
-    PyObject *loop = Py_NewRef(self->loop);
-    int rc = fl_current_swap(state, loop, (PyObject *)self, NULL);
-    if (rc == 0) {
-        rc = task_resume(self, exc);
-        PyObject *raised = PyErr_GetRaisedException();
-        rc = fl_current_swap(state, loop, NULL, NULL) < 0 ? -1 : rc;
-        if (raised != NULL) {
-            PyErr_SetRaisedException(raised);
-        }
-    }
-    else {
-        Py_XDECREF(exc);
-    }
-    Py_DECREF(loop);
-    return rc;
-}
-
-/* The exception with which the future that the task waited for ended, a new reference; NULL for none. */
-static PyObject *
-task_waiter_exception(fl_state *state, PyObject *future)
+PyObject *
+fl_task_waiter_exception(fl_state *state, PyObject *future)
 {
     if (!fl_future_is_exact(state, future)) {
         PyObject *result = PyObject_CallMethodNoArgs(future, state->str_result);
@@ -428,7 +302,7 @@ step_run_ready(LoopObject *loop, PyObject *item)
     PyObject *exc = self->throw_next;
     self->throw_next = NULL;
     if (task_step(loop, self, exc) < 0) {
-        task_report(loop, self, fl_task_step_method);
+        task_report(loop, self, self->state->foreign->step_method);
     }
     Py_DECREF(item);
 }
@@ -439,63 +313,11 @@ wake_run_ready(LoopObject *loop, PyObject *item)
 {
     TaskObject *self = (TaskObject *)item;
     PyObject *exc =
-        self->fut_waiter == NULL ? NULL : task_waiter_exception(self->state, self->fut_waiter);
+        self->fut_waiter == NULL ? NULL : fl_task_waiter_exception(self->state, self->fut_waiter);
     if (task_step(loop, self, exc) < 0) {
-        task_report(loop, self, fl_task_wakeup_method);
+        task_report(loop, self, self->state->foreign->wakeup_method);
     }
     Py_DECREF(item);
-}
-
-/* Step on one of our loops when a handle has entered the context. */
-static int
-task_step_in_context(TaskObject *self, PyObject *exc)
-{
-    if (task_begin_step(self, &exc) < 0 ||
-        fl_current_publish((LoopObject *)self->loop, (PyObject *)self) < 0) {
-        Py_XDECREF(exc);
-        return -1;
-    }
-    return task_resume(self, exc);
-}
-
-static PyObject *
-task_step_from_handle(TaskObject *self, PyObject *exc)
-{
-    int rc = self->native ? task_step_in_context(self, exc) : task_step_foreign(self, exc);
-    return rc < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-/* The bound method that a foreign call_soon() gets. */
-static PyObject *
-task_step_method(PyObject *object, PyObject *Py_UNUSED(ignored))
-{
-    TaskObject *self = (TaskObject *)object;
-    PyObject *exc = self->throw_next;
-    self->throw_next = NULL;
-    return task_step_from_handle(self, exc);
-}
-
-/* The bound method that a foreign future gets as done-callback. */
-static PyObject *
-task_wakeup_method(PyObject *object, PyObject *future)
-{
-    TaskObject *self = (TaskObject *)object;
-    return task_step_from_handle(self, task_waiter_exception(self->state, future));
-}
-
-static PyMethodDef step_method = {"task_step", task_step_method, METH_NOARGS, NULL};
-static PyMethodDef wakeup_method = {"task_wakeup", task_wakeup_method, METH_O, NULL};
-
-PyObject *
-fl_task_step_method(TaskObject *self)
-{
-    return PyCFunction_New(&step_method, (PyObject *)self);
-}
-
-PyObject *
-fl_task_wakeup_method(TaskObject *self)
-{
-    return PyCFunction_New(&wakeup_method, (PyObject *)self);
 }
 
 /* -- starting at once ------------------------------------------------------------------------------ */
@@ -506,7 +328,7 @@ task_first_step(TaskObject *self)
     PyObject *context = Py_NewRef(self->context);
     int rc = PyContext_Enter(context);
     if (rc == 0) {
-        rc = task_resume(self, NULL);
+        rc = fl_task_resume(self, NULL);
         rc = PyContext_Exit(context) < 0 ? -1 : rc;
     }
     Py_DECREF(context);

@@ -30,25 +30,29 @@ PyObject *fl_task_new(LoopObject *loop, PyObject *coro, PyObject *name, PyObject
 /* asyncio's Task.cancel(msg): 1, 0 when it was done, or -1 with an exception. */
 int fl_task_cancel(TaskObject *task, PyObject *msg);
 
-/* Bound callables that step the task, for loops and futures that are not ours: the first takes no
-   argument, the second the future that is done.  New references, or NULL. */
-PyObject *fl_task_step_method(TaskObject *task);
-PyObject *fl_task_wakeup_method(TaskObject *task);
+/* The same of whatever Future or Task object a task waits for, by its method when it is not exactly ours: truth of
+   the answer, or -1 with an exception. */
+int fl_future_cancel_any(fl_state *state, PyObject *future, PyObject *msg);
 
-/* Queue the next step.  0, or -1 with an exception. */
-int fl_task_schedule_step(TaskObject *task);
+/* Fill in the fields of a task whose Future part is ready, and start it.  0, or -1 with an exception. */
+int fl_task_start(TaskObject *task, PyObject *coro, PyObject *name, PyObject *context, bool eager);
 
-/* Step the task at once, in its context, while another task or none is current.  0, or -1 with an exception
-   that is not the coroutine's, or is SystemExit or KeyboardInterrupt. */
-int fl_task_eager_start(TaskObject *task);
+/* Forget what an earlier __init__() has begun. */
+void fl_task_reset(TaskObject *task);
+
+/* Pending although it is about to die, so that somebody may wait for it forever: to be reported. */
+bool fl_task_is_missed(TaskObject *task);
+
+/* At the end of its life: report that, and an exception that was never retrieved. */
+void fl_task_finalize(TaskObject *task);
+
+int fl_task_traverse(TaskObject *task, visitproc visit, void *arg);
+int fl_task_clear(TaskObject *task);
 
 /* The name as a new reference, or NULL. */
 PyObject *fl_task_get_name(TaskObject *task);
 
 /* Add the type Task to the module state.  0 or -1. */
 int fl_task_setup_types(PyObject *module, fl_state *state);
-
-/* Put the functions for FL_READY_STEP, FL_READY_WAKE and waiting for descriptors into the state. */
-void fl_step_setup(fl_state *state);
 
 #endif

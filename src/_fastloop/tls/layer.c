@@ -1,8 +1,8 @@
 /* The life of a TLS connection: handshake, eof_received(), the exchange of close_notify, and how long each may take. */
 #include "tls/layer.h"
 
-#include "base/clock.h"
 #include "loop/exit.h"
+#include "loop/watch.h"
 #include "py/call.h"
 
 /* -- how long it may take -------------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ fl_tls_begin(TransportObject *transport)
         return;
     }
     fl_transport_log(transport, "debug", "%r starts SSL handshake");
-    layer->since = fl_clock_seconds(fl_clock_ns());
+    layer->since = fl_clock_seconds(fl_loop_now(self->loop));
     fl_transport_want(transport, FL_WANT_LAYER, true);
     if (layer_expect_handshake(self) < 0) {
         fl_tls_handshake_failed(self);
@@ -167,8 +167,8 @@ log_duration(StreamObject *self)
     if (!self->loop->debug) {
         return;
     }
-    PyObject *ms =
-        PyFloat_FromDouble((fl_clock_seconds(fl_clock_ns()) - fl_tls_layer(self)->since) * 1e3);
+    PyObject *ms = PyFloat_FromDouble(
+        (fl_clock_seconds(fl_loop_now(self->loop)) - fl_tls_layer(self)->since) * 1e3);
     PyObject *done = ms == NULL ? NULL
                                 : PyObject_CallMethod(self->loop->state->logger, "debug", "sOO",
                                                       "%r: SSL handshake took %.1f ms", self, ms);
@@ -304,7 +304,7 @@ layer_tell_eof(StreamObject *self)
         return;
     }
     layer->told_eof = true;
-    int keep_open = fl_stream_call_eof_received(self);
+    int keep_open = fl_sink_call_eof_received(self);
     if (keep_open < 0) {
         fl_transport_fatal((TransportObject *)self, "Error calling eof_received()");
     }
@@ -413,6 +413,6 @@ fl_tls_lost(TransportObject *transport, PyObject *exc)
 {
     TLSLayerObject *layer = fl_tls_layer((StreamObject *)transport);
     layer_cancel_timer(layer);
-    fl_transport_fail_waiter(transport, &layer->waiter, exc);
+    fl_transport_complete_waiter(transport, &layer->waiter, exc); /* NULL: closed */
     return 0;
 }

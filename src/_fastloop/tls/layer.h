@@ -4,7 +4,7 @@
 #ifndef FL_TLS_LAYER_H
 #define FL_TLS_LAYER_H
 
-#include "net/stream.h"
+#include "net/socket_stream.h"
 #include "tls/engine.h"
 
 /* How far a connection is. */

@@ -350,7 +350,7 @@ layer_deliver_into(StreamObject *self, Py_buffer *view)
     }
     fl_tls_cork(self);
     if (!layer_is_late(self)) {
-        fl_stream_called(self, fl_stream_call_buffer_updated(self, n), io_failed);
+        fl_stream_called(self, fl_sink_call_buffer_updated(self, n), io_failed);
     }
 }
 
@@ -391,7 +391,7 @@ layer_read_into_buffer(StreamObject *self)
 {
     Py_buffer view;
     PyObject *protocol = Py_NewRef(self->protocol);
-    int rc = fl_stream_get_buffer(self, &view);
+    int rc = fl_sink_get_buffer(self, &view);
     bool same =
         self->protocol == protocol; /* get_buffer() may set another, or close the transport */
     Py_DECREF(protocol);
@@ -475,7 +475,7 @@ layer_read_open(StreamObject *self)
         return;
     }
     do {
-        if (self->buffered) {
+        if (self->sink == &fl_buffered_sink) {
             layer_read_into_buffer(self);
         }
         else {

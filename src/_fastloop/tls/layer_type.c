@@ -2,6 +2,7 @@
 #include "tls/layer.h"
 
 #include "loop/exit.h"
+#include "net/transport_info.h"
 #include "py/args.h"
 #include "py/types.h"
 
@@ -54,7 +55,7 @@ const fl_stream_ops fl_tls_stream_ops = {
             .flush_last = fl_tls_flush_last,
             .discard = fl_tls_discard,
             .flush_cork = fl_stream_flush_cork,
-            .adopt = fl_stream_adopt,
+            .adopt = fl_sink_adopt,
             .begin = fl_tls_begin,
             .shutdown = fl_tls_begin_shutdown,
             .resumed = fl_tls_resumed,
@@ -174,8 +175,8 @@ PyDoc_STRVAR(
     "start($self, /, transport, waiter=None, received=None)\n--\n\n"
     "Make a StreamTransport an SSLTransport: what passes through it is encrypted from now on.\n\n"
     "What was written before leaves as it is, before the handshake, which begins now.\n"
-    "waiter, a Future, is completed when it is done.  received: what has come from the peer\n"
-    "already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
+    "waiter, a Future, is completed when it is done, or closed.  received: what has come from the\n"
+    "peer already (bytes-like).  Raises ConnectionAbortedError if the transport is closing.");
 
 static PyObject *
 TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -1,9 +1,10 @@
 /* Finding OpenSSL's functions in the process. */
 #include "tls/libssl.h"
 
+#include "base/os.h"
+
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,7 +75,7 @@ int
 fl_memory_is_readable(const void *address, size_t size)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (fl_os_pipe(ends) < 0) {
         return 0;
     }
     ssize_t n = write(ends[1], address, size); /* EFAULT instead of a crash */

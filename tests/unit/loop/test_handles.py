@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import re
+import socket
 import sys
 import weakref
 
@@ -118,6 +119,113 @@ def test_weak_references(loop, turn, schedule):
     turn()
     gc.collect()
     assert reference() is None
+
+
+def test_weak_reference_hands_out_a_queued_handle(loop, turn, schedule):
+    """Also when it was the only one that was left, and then the handle is kept again."""
+    argument = Argument()
+    reference, argument_reference = (weakref.ref(kept) for kept in (schedule(loop, bool, argument), argument))
+    del argument
+    gc.collect()
+    kept = reference()
+    assert kept is not None
+    gc.collect()
+    turn()
+    assert not kept.cancelled()
+    del kept
+    gc.collect()
+    assert reference() is None and argument_reference() is None
+
+
+def test_handle_given_up_while_it_runs(loop, turn, schedule):
+    handles, seen = [], []
+
+    def give_up(argument):
+        reference = weakref.ref(handles.pop())
+        gc.collect()
+        seen.append(argument)
+        references.append(reference)
+
+    references = []
+    handles.append(schedule(loop, give_up, "argument"))
+    turn()
+    gc.collect()
+    assert seen == ["argument"] and references[0]() is None
+
+
+def test_handle_dropped_and_then_given_to_the_exception_handler(loop, turn, reported, schedule):
+    """It lets go of its argument when it has run, as one that was kept from the beginning does."""
+    argument = Argument()
+    reference = weakref.ref(argument)
+
+    def fail(argument):
+        raise LookupError
+
+    schedule(loop, fail, argument)
+    del argument
+    turn()
+    handle = reported[0]["handle"]
+    reported[0].pop("exception").__traceback__ = None
+    gc.collect()
+    assert isinstance(handle, asyncio.Handle)
+    if "fastloop" in type(loop).__module__:
+        assert reference() is None and handle._loop is None
+
+
+def test_current_handle_kept(loop, turn):
+    """In debug mode the loop shows the handle that runs; whoever keeps it keeps no argument, but its description."""
+    loop.set_debug(True)
+    kept = []
+    argument = Argument()
+    reference = weakref.ref(argument)
+    loop.call_soon(lambda _: kept.append(loop._current_handle), argument)
+    del argument
+    turn()
+    gc.collect()
+    assert repr(kept[0]).startswith("<Handle ")
+    if "fastloop" in type(loop).__module__:
+        assert reference() is None and kept[0]._loop is None
+
+
+def test_handle_cancelled_by_its_own_destruction(loop, turn):
+    """What is dropped when a handle gives up its callback drops the last reference to the handle."""
+
+    class Dropping:
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            handles.clear()
+
+    handles = [loop.call_soon(Dropping())]
+    reference = weakref.ref(handles[0])
+    turn()
+    gc.collect()
+    handles.clear()
+    gc.collect()
+    assert reference() is None
+
+
+def test_loop_dropped_while_a_reader_is_queued(impl):
+    """The callback of add_reader() is in the watch table and in the queue, and in a cycle with the loop."""
+    left, right = socket.socketpair()
+    loop = impl.new_event_loop()
+    reference = weakref.ref(loop)
+
+    def called(loop):
+        loop.stop()
+
+    with left, right:
+        loop.add_reader(left, called, loop)
+        loop.call_soon(loop.stop)
+        right.send(b"x")
+        loop.run_forever()
+        gc.collect()
+        assert reference() is loop
+        loop.close()
+        del loop
+        gc.collect()
+        assert reference() is None
 
 
 def test_handle_keeps_its_loop_alive_only_while_it_lives(impl):

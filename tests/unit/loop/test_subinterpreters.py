@@ -80,6 +80,59 @@ run("import warnings; warnings.simplefilter('ignore')" + WORK.replace("loop.clos
     assert run_program(program) == ["done"]
 
 
+# Everything that borrows something from the module, in cycles with it, so that the collector frees all of it together at
+# the interpreter's end, in whatever order.
+CYCLES = """
+import sys
+from asyncio import Future, Task
+if new_event_loop.__module__.startswith("fastloop"):
+    from fastloop import Future, Task
+import warnings
+warnings.simplefilter("ignore")
+class FutureSubclass(Future):
+    pass
+class TaskSubclass(Task):
+    pass
+async def wait(future):
+    await future
+def of(other, future_type, task_type):
+    future = future_type(loop=other)
+    done = future_type(loop=other)
+    done.set_result(future)
+    failed = future_type(loop=other)
+    failed.set_exception(LookupError())
+    task = task_type(wait(future), loop=other)
+    task._log_destroy_pending = False
+    return [future, done, failed, task, iter(future), iter(done), future_type.__new__(future_type)]
+kept = []
+kept += [kept, sys.modules, Future, Task]
+for make in (new_event_loop, asyncio.SelectorEventLoop):
+    other = make()
+    for future_type in (Future, FutureSubclass):
+        for task_type in (Task, TaskSubclass):
+            found = of(other, future_type, task_type)
+            for future in found[:4]:
+                future.kept = kept
+            kept += [other, other.call_soon(print, kept), other.call_later(100, print, kept), *found]
+            other.run_until_complete(asyncio.sleep(0))
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    kept += [left, right, other.sock_recv(left, 1)]
+    receiving = other.create_task(other.sock_recv(left, 1))
+    receiving._log_destroy_pending = False
+    kept.append(receiving)
+    other.run_until_complete(asyncio.sleep(0))
+sys.modules[Future.__module__.split(".")[0]].kept = kept
+del kept, found, other, make, future, future_type, task_type, receiving, left, right
+"""
+
+
+@pytest.mark.parametrize("main", [True, False], ids=["main", "subinterpreter"])
+def test_interpreter_ends_with_cycles_through_the_module(run_program, main):
+    program = f"work = WORK + {CYCLES!r}\n" + ("exec(work, {})" if main else "run(work)")
+    assert run_program(program) == ["done"]
+
+
 def test_signals_belong_to_the_main_interpreter(run_program):
     source = """
 try:

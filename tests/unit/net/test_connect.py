@@ -57,6 +57,30 @@ def test_connection_by_address(loop, listener):
     exchange(loop, listener, *listener.getsockname())
 
 
+def test_sock_connect_of_a_subclass_is_used(impl, listener):
+    class OwnLoop(impl.Loop):
+        async def sock_connect(self, sock, address):
+            asked.append(address)
+            await super().sock_connect(sock, address)
+
+    asked = []
+    with contextlib.closing(OwnLoop()) as loop:
+        exchange(loop, listener, *listener.getsockname())
+        exchange(loop, listener, *listener.getsockname(), happy_eyeballs_delay=1)
+    assert asked == [listener.getsockname()] * 2
+
+
+def test_sock_connect_of_an_instance_is_used(loop, listener):
+    async def sock_connect(sock, address):
+        raise OSError(errno.ENETDOWN, "not today")
+
+    loop.sock_connect = sock_connect
+    with pytest.raises(OSError, match="not today"):
+        run(loop, loop.create_connection(Recorder, *listener.getsockname()))
+    del loop.sock_connect
+    exchange(loop, listener, *listener.getsockname())
+
+
 @pytest.mark.parametrize("port_type", [str, lambda port: str(port).encode()], ids=["str", "bytes"])
 def test_connection_by_text(loop, listener, port_type):
     host, port = listener.getsockname()

@@ -57,6 +57,18 @@ def test_path(loop, path, kind):
         exchange(loop, listener, kind(path))
 
 
+def test_sock_connect_of_a_subclass_is_used(impl, path):
+    class OwnLoop(impl.Loop):
+        async def sock_connect(self, sock, address):
+            asked.append(address)
+            await super().sock_connect(sock, address)
+
+    asked = []
+    with contextlib.closing(OwnLoop()) as loop, listening(path) as listener:
+        exchange(loop, listener, path)
+    assert asked == [path]
+
+
 @pytest.mark.parametrize("kind", [str, os.fsencode], ids=["str", "bytes"])
 def test_abstract_path(loop, kind):
     path = f"\0fastloop-test-{os.getpid()}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import sys
 from unittest import mock
 
@@ -184,6 +185,28 @@ def test_all_tasks(impl, loop):
     assert asyncio.all_tasks(loop) == set()
     other.run_until_complete(foreign)
     other.close()
+
+
+def test_all_tasks_while_a_task_of_a_subclass_is_deallocated(impl, loop):
+    """What its slots refer to dies before the task itself, and may ask which tasks there are."""
+    seen = []
+
+    class Asking:
+        def __del__(self):
+            seen.append(asyncio.all_tasks(loop))
+
+    class Slotted(impl.Task):
+        __slots__ = ("asking",)
+
+    coro = asyncio.sleep(0)
+    task = Slotted(coro, loop=loop)
+    task.asking = Asking()
+    task._log_destroy_pending = False
+    loop.close()
+    del task
+    gc.collect()
+    assert seen == [set()]
+    coro.close()
 
 
 def test_all_tasks_without_a_loop():

@@ -628,9 +628,7 @@ def test_cancelled(impl, tls, server_side, turns):
 @pytest.mark.parametrize("end", ["close", "abort"])
 @pytest.mark.parametrize("turns", [1, 2, 10])
 def test_closed_meanwhile(impl, tls, server_side, end, turns):
-    """start_tls() does not return what is no connection.  asyncio may."""
-    if impl.name == "asyncio":
-        pytest.skip("asyncio returns a transport, or waits for the timeout")
+    """start_tls() does not return what is no connection."""
     transport, protocol, _ = tls.plain()
 
     async def main():
@@ -638,26 +636,48 @@ def test_closed_meanwhile(impl, tls, server_side, end, turns):
         for _ in range(turns):
             await asyncio.sleep(0)
         getattr(transport, end)()
-        with pytest.raises(ConnectionAbortedError):
+        return await starting
+
+    assert run(tls.loop, main()) is None
+    told_of(impl, tls, protocol, None)
+
+
+@each_side
+@pytest.mark.parametrize("turns", [1, 2, 10])
+def test_failed_meanwhile(impl, tls, server_side, turns):
+    """What has ended the connection is what start_tls() raises."""
+    transport, protocol, _ = tls.plain()
+    reason = OSError("the connection fails")
+
+    async def main():
+        starting = tls.loop.create_task(tls.start(transport, protocol, server_side))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        transport._force_close(reason)
+        with pytest.raises(OSError, match="the connection fails") as info:
             await starting
+        assert info.value is reason
 
     run(tls.loop, main())
-    run_until(tls.loop, lambda: protocol.lost)
-    assert protocol.reason is None
+    told_of(impl, tls, protocol, reason)
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
 @pytest.mark.parametrize("lost", [False, True], ids=["closing", "lost"])
 def test_closed_before(impl, tls, end, lost):
-    if impl.name == "asyncio":
-        pytest.skip("asyncio returns a transport, or waits for the timeout")
+    if impl.name == "asyncio" and lost:
+        pytest.skip("asyncio waits for ever")
     transport, protocol, _ = tls.plain()
-    getattr(transport, end)()
-    if lost:
-        run_until(tls.loop, lambda: protocol.lost)
-    with pytest.raises(ConnectionAbortedError):
-        run(tls.loop, tls.start(transport, protocol))
+
+    async def main():
+        getattr(transport, end)()
+        while lost and not protocol.lost:
+            await asyncio.sleep(0)
+        return await tls.start(transport, protocol)
+
+    assert run(tls.loop, main()) is None
     run_until(tls.loop, lambda: protocol.lost)
+    assert protocol.reason is None
 
 
 # Arguments.
