@@ -3,7 +3,7 @@
 #
 #   make demo      the same asyncio program, and an aiohttp server by HTTP and HTTPS, on asyncio and on fastloop
 #   make test      the tests            (one folder or test of them: make test TESTS=tests/unit)
-#   make peers     uvloop's and uvicorn's own tests, which it fetches, on fastloop
+#   make peers     uvloop's, uvicorn's, aiohttp's and anyio's own tests, which it fetches, on fastloop
 #   make lint      style and types
 #   make format    bring the sources into the style
 #   make bench     the pytest-benchmark suites
@@ -28,7 +28,7 @@ test: $(VENV)/installed
 	$(RUN) -m pytest $(TESTS)
 
 peers: $(VENV)/installed
-	$(RUN) tests/peers/run.py uvloop uvicorn
+	$(RUN) tests/peers/run.py uvloop uvicorn aiohttp anyio
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check

@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # typing takes longer to import than the whole package
         _Main: TypeAlias = Coroutine[Any, Any, _T]  # noqa: PYI047
 
 __all__ = [
+    "FORK_EXEC_ASKS_FOR_VFORK",
+    "FORK_EXEC_IS_KNOWN",
+    "FORK_EXEC_TELLS_OF_CHDIR",
     "HANDLER_RUNS_IN_CONTEXT",
     "HAS_POLICIES",
     "SERVER_CLOSES_CLIENTS",
@@ -67,6 +70,15 @@ SKIPS_ABSENT_ADDRESSES = sys.version_info >= (3, 13)
 TAKES_ANY_DATAGRAM_SOCKET = sys.version_info >= (3, 13)
 # There are event loop policies.
 HAS_POLICIES = sys.version_info < (3, 16)
+
+# -- what subprocess does from which version on
+
+# The arguments of _posixsubprocess.fork_exec() and of Popen._execute_child(), both private, are as _spawn.py has them.
+FORK_EXEC_IS_KNOWN = sys.version_info < (3, 16)
+# A child of fork_exec() that fails before exec() says whether that is because of the folder.
+FORK_EXEC_TELLS_OF_CHDIR = sys.version_info >= (3, 13)
+# The last argument of fork_exec() allows vfork().
+FORK_EXEC_ASKS_FOR_VFORK = sys.version_info < (3, 14)
 
 
 # -- what asyncio keeps to itself

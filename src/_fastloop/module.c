@@ -1,6 +1,7 @@
 /* The module fastloop._fastloop: its functions, its slots and the chain of setup_types. */
 #include "state.h"
 #include "api/loop_type.h"
+#include "api/methods.h"
 #include "loop/handle.h"
 #include "net/datagram.h"
 #include "net/listener.h"
@@ -87,7 +88,8 @@ module_exec(PyObject *module)
         fl_server_setup_types(module, state) < 0 || fl_stream_setup_types(module, state) < 0 ||
         fl_listener_setup_types(module, state) < 0 || fl_pipe_setup_types(module, state) < 0 ||
         fl_datagram_setup_types(module, state) < 0 || fl_tls_setup_types(module, state) < 0 ||
-        fl_tls_layer_setup_types(module, state) < 0) {
+        fl_tls_layer_setup_types(module, state) < 0 ||
+        PyModule_AddFunctions(module, fl_process_functions) < 0) {
         return -1;
     }
     return 0;

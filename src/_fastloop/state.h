@@ -64,6 +64,7 @@
     X(connection_made)                                                                             \
     X(context)                                                                                     \
     X(coro)                                                                                        \
+    X(count)                                                                                       \
     X(data)                                                                                        \
     X(data_received)                                                                               \
     X(datagram_received)                                                                           \
@@ -100,6 +101,7 @@
     X(n)                                                                                           \
     X(name)                                                                                        \
     X(nbytes)                                                                                      \
+    X(offset)                                                                                      \
     X(pause_writing)                                                                               \
     X(peername)                                                                                    \
     X(pending)                                                                                     \

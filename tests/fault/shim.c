@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -141,6 +142,12 @@ sendmsg(int fd, const struct msghdr *message, int flags)
     changed.msg_iov = cut;
     changed.msg_iovlen = (size_t)shortened_pieces(fd, message->msg_iov, count, cut);
     return REAL(sendmsg)(fd, &changed, flags);
+}
+
+ssize_t
+sendfile64(int fd, int file, off64_t *offset, size_t len)
+{
+    return fails_now(fd) ? -1 : REAL(sendfile64)(fd, file, offset, shortened(fd, len));
 }
 
 int

@@ -44,6 +44,12 @@ def test_traffic_with_faults(run_script, shim, tmp_path, fault):
     check_traffic(run_script, shim, fault, tmp_path / "faults", "over_sockets", 6, path)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_files_with_faults(run_script, shim, tmp_path, fault):
+    path = str(tmp_path / "file")
+    check_traffic(run_script, shim, fault, tmp_path / "faults", "files", 2, path)
+
+
 def test_signals_in_between(loop, connect):
     """A signal a millisecond, each with a handler: waits and transfers are interrupted all the time."""
     seen = []

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import io
+import pathlib
 import random
 import socket
 
@@ -82,6 +84,34 @@ async def over_sockets(loop, data, path):
                 clients.append((await loop.create_connection(lambda: EagerClient(loop, data), sock=sock))[1])
             await until_ended(server, clients)
     assert Echo.lost == 6
+
+
+async def files(loop, data, path):
+    """A file in many parts by a socket, and then by a transport."""
+    pathlib.Path(path).write_bytes(data)
+    file = io.FileIO(path)
+    for send in (send_by_socket, send_by_transport):
+        left, right = net.unix_pair()
+        with left, right:
+            received, _ = await asyncio.gather(
+                net.receive_all(loop, right), send(loop, left, file, range(0, len(data), 5_000))
+            )
+        print(hashlib.sha256(received).hexdigest())
+        assert file.tell() == len(data)
+    file.close()
+
+
+async def send_by_socket(loop, sock, file, offsets):
+    for offset in offsets:
+        await loop.sock_sendfile(sock, file, offset, 5_000, fallback=False)
+    sock.shutdown(socket.SHUT_WR)
+
+
+async def send_by_transport(loop, sock, file, offsets):
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+    for offset in offsets:
+        await loop.sendfile(transport, file, offset, 5_000, fallback=False)
+    transport.close()
 
 
 async def over_tls(loop, data):

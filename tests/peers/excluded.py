@@ -5,6 +5,8 @@ the test looks into private parts.
 """
 
 import fnmatch
+import os
+import socket
 import subprocess
 import sys
 
@@ -23,6 +25,13 @@ _POPEN = "mocks os while it imports uvloop, and counts the descriptors that uvlo
 def _starts_under_any_name():
     command, quietly = ["doesnotexist", "-c", "pass"], subprocess.DEVNULL
     return subprocess.run(command, executable=sys.executable, stderr=quietly, check=False).returncode == 0
+
+
+def _localhost_has_ipv6():
+    try:
+        return bool(socket.getaddrinfo("localhost", 0, socket.AF_INET6))
+    except socket.gaierror:
+        return False
 
 
 EXCLUDED = {
@@ -78,6 +87,8 @@ EXCLUDED = {
         ("tests/benchmarks/*", "times uvicorn, with a plugin of its own"),
         ("*::test_loop_auto", "wants asyncio's own loop, by the name of its module"),
     ],
+    "aiohttp": [],
+    "anyio": [],
 }
 if sys.version_info >= (3, 13, 3):
     EXCLUDED["uvloop"] += [
@@ -99,6 +110,21 @@ if not _starts_under_any_name():
             "*::test_process_executable_1",
             "this Python was moved, and finds its library by the name it is given",
         ),
+    ]
+if os.geteuid() == 0:
+    EXCLUDED["aiohttp"] += [("*::test_static_*_without_read_permission*", "root may read any file")]
+if not _localhost_has_ipv6():
+    EXCLUDED["anyio"] += [
+        (pattern, "needs an IPv6 address of localhost")
+        for pattern in (
+            "*[[-]ipv6[]-]*",
+            "*::test_connection_refused[[]*-multi[]]",
+            "*::test_getaddrinfo[[]*",
+            "*::test_happy_eyeballs[[]*-dualstack[]]",
+            "*::test_tcp_listener_retry_after_partial_failure[[]*",
+            "*::test_tcp_listener_same_port[[]*-localhost-*",
+            "*::test_tcp_listener_total_bind_failure[[]*",
+        )
     ]
 
 

@@ -133,7 +133,8 @@ class Setting:
             copy(source, folder / target)
 
     def files(self):
-        paths = sorted((self.source / "tests").rglob("test_*.py"))
+        patterns = SUITES[self.suite].files
+        paths = sorted(path for pattern in patterns for path in (self.source / "tests").rglob(pattern))
         return [TestFile(self, path.relative_to(self.source).as_posix()) for path in paths]
 
     def loops(self):

@@ -1,4 +1,4 @@
-/* The methods of BaseLoop, grouped by topic; loop_type.c puts them into the type. */
+/* The methods of BaseLoop, grouped by topic, which loop_type.c puts into the type, and functions of the module. */
 #ifndef FL_API_METHODS_H
 #define FL_API_METHODS_H
 
@@ -10,5 +10,6 @@ extern PyMethodDef fl_schedule_methods[];
 extern PyMethodDef fl_task_methods[];
 extern PyMethodDef fl_watch_methods[];
 extern PyMethodDef fl_sock_methods[];
+extern PyMethodDef fl_process_functions[]; /* of the module */
 
 #endif

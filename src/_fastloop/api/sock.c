@@ -2,6 +2,7 @@
    which may have to resolve a name first, and sock_sendfile() are finished in the Python package. */
 #include "api/methods.h"
 
+#include "net/sendfile.h"
 #include "net/sock_call.h"
 #include "py/args.h"
 
@@ -112,14 +113,30 @@ Loop_sock_connect_resolved(LoopObject *self, PyObject *const *args, Py_ssize_t n
     return sock_call(self, &fl_sock_connect, &signature, args, nargs, kwnames);
 }
 
-PyDoc_STRVAR(Loop_sock_writable_doc, "_sock_writable($self, sock)\n--\n\n"
-                                     "Coroutine: wait until the socket takes more data.");
+PyDoc_STRVAR(
+    Loop_sock_sendfile_some_doc,
+    "_sock_sendfile_some($self, sock, fd, offset, count)\n--\n\n"
+    "Coroutine: by sendfile(2), send at most count bytes of the file fd from offset on, as soon as\n"
+    "the socket takes any.  Return the number of bytes sent, 0 at the end of the file.");
 
 static PyObject *
-Loop_sock_writable(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+Loop_sock_sendfile_some(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const fl_signature signature = {"_sock_writable", 1, 1, 1, {FL_PARAM(sock)}};
-    return sock_call(self, &fl_sock_writable, &signature, args, nargs, kwnames);
+    static const fl_signature signature = {
+        "_sock_sendfile_some",
+        4,
+        4,
+        4,
+        {FL_PARAM(sock), FL_PARAM(fd), FL_PARAM(offset), FL_PARAM(count)}};
+    PyObject *given[4];
+    if (fl_args_bind(self->state, &signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    PyObject *part = PyTuple_Pack(3, given[1], given[2], given[3]);
+    PyObject *call =
+        part == NULL ? NULL : fl_sock_call_new(self, &fl_sock_sendfile, given[0], part, NULL);
+    Py_XDECREF(part);
+    return call;
 }
 
 PyMethodDef fl_sock_methods[] = {
@@ -133,6 +150,7 @@ PyMethodDef fl_sock_methods[] = {
     {"sock_accept", FL_FASTCALL(Loop_sock_accept), FL_KEYWORDS, Loop_sock_accept_doc},
     {"_sock_connect_resolved", FL_FASTCALL(Loop_sock_connect_resolved), FL_KEYWORDS,
      Loop_sock_connect_resolved_doc},
-    {"_sock_writable", FL_FASTCALL(Loop_sock_writable), FL_KEYWORDS, Loop_sock_writable_doc},
+    {"_sock_sendfile_some", FL_FASTCALL(Loop_sock_sendfile_some), FL_KEYWORDS,
+     Loop_sock_sendfile_some_doc},
     {NULL},
 };

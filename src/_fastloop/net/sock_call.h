@@ -47,7 +47,7 @@ void fl_sock_call_release(CoroObject *coro);
 int fl_sock_call_traverse(CoroObject *coro, visitproc visit, void *arg);
 
 extern const fl_sock_op fl_sock_recv, fl_sock_recv_into, fl_sock_recvfrom, fl_sock_recvfrom_into,
-    fl_sock_sendall, fl_sock_sendto, fl_sock_accept, fl_sock_connect, fl_sock_writable;
+    fl_sock_sendall, fl_sock_sendto, fl_sock_accept, fl_sock_connect;
 
 /* A new call, not started.  args are op's own arguments (NULL where there is none). */
 PyObject *fl_sock_call_new(LoopObject *loop, const fl_sock_op *op, PyObject *sock, PyObject *first,

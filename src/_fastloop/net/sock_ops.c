@@ -285,17 +285,6 @@ attempt_connect(SockCallObject *call, PyObject **result)
     return rc;
 }
 
-/* Wait once for the socket to take more data. */
-static int
-attempt_writable(SockCallObject *call, PyObject **result)
-{
-    if (!call->waited) {
-        return 0;
-    }
-    *result = Py_NewRef(Py_None);
-    return 1;
-}
-
 /* -- the operations -------------------------------------------------------------------------------- */
 
 const fl_sock_op fl_sock_recv = {FL_SOCK_CORO("sock_recv"), FL_READING, attempt_recv};
@@ -307,4 +296,3 @@ const fl_sock_op fl_sock_sendall = {FL_SOCK_CORO("sock_sendall"), FL_WRITING, at
 const fl_sock_op fl_sock_sendto = {FL_SOCK_CORO("sock_sendto"), FL_WRITING, attempt_sendto};
 const fl_sock_op fl_sock_accept = {FL_SOCK_CORO("sock_accept"), FL_READING, attempt_accept};
 const fl_sock_op fl_sock_connect = {FL_SOCK_CORO("sock_connect"), FL_WRITING, attempt_connect};
-const fl_sock_op fl_sock_writable = {FL_SOCK_CORO("sock_sendfile"), FL_WRITING, attempt_writable};

@@ -1,12 +1,14 @@
 """sock_sendfile(): by the kernel, by hand where the kernel cannot, and what it refuses."""
 
 import asyncio
+import errno
 import io
+import os
 import socket
 import sys
 
 import pytest
-from support.net import run
+from support.net import receive_all, run
 
 DATA = bytes(range(256)) * 4096
 
@@ -186,6 +188,67 @@ def test_cancelled(loop, tcp_pair, large_file):
         assert loop.remove_writer(left) is False
 
     run(loop, main())
+
+
+def test_file_that_somebody_closes(impl, loop, tcp_pair, large_file):
+    """By number, in the middle: the error is the kernel's, since reading the file would send it twice."""
+    if impl.name == "asyncio":
+        pytest.skip("asyncio fails in a seek, and its coroutine waits for ever")
+    left, right = tcp_pair
+    number = os.dup(large_file.fileno())
+
+    async def main(file):
+        sending = loop.create_task(loop.sock_sendfile(left, file))
+        await asyncio.sleep(0.002)
+        assert not sending.done()
+        os.close(number)
+        receiving = loop.create_task(receive_all(loop, right))
+        with pytest.raises(OSError) as raised:
+            await sending
+        assert raised.value.errno == errno.EBADF
+        left.close()
+        await receiving
+
+    with open(number, "rb", closefd=False) as file:
+        run(loop, main(file))
+
+
+def test_socket_that_is_not_connected(loop, file):
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        with pytest.raises(asyncio.SendfileNotAvailableError, match=r"^os\.sendfile call failed$"):
+            run(loop, loop.sock_sendfile(sock, file, fallback=False))
+
+
+def test_file_that_cannot_be_read(impl, loop, tcp_pair, tmp_path):
+    """The kernel says so before anything is sent: not by sendfile(2), then."""
+    with open(tmp_path / "data", "wb") as file:
+        file.write(DATA)
+        file.flush()
+        with pytest.raises(asyncio.SendfileNotAvailableError) as raised:
+            run(loop, loop.sock_sendfile(tcp_pair[0], file, fallback=False))
+    if impl.name == "fastloop":
+        assert raised.value.__cause__.errno == errno.EBADF
+
+
+@pytest.mark.parametrize("count", [2**31, 2**63 - 1])
+def test_more_than_there_is(loop, tcp_pair, file, count):
+    assert send(loop, tcp_pair, file, 1000, count) == (len(DATA) - 1000, DATA[1000:])
+
+
+@pytest.mark.parametrize(
+    "offset, error",
+    [
+        (2**63 - 1, asyncio.SendfileNotAvailableError),  # from the kernel, with a count
+        (2**63, OverflowError),
+        (2**80, OverflowError),
+    ],
+)
+def test_offset_of_no_file(impl, loop, tcp_pair, file, offset, error):
+    if impl.name == "asyncio" and error is not OverflowError and sys.version_info >= (3, 14):
+        pytest.skip("asyncio since Python 3.14 fails in a seek of the file")
+    with pytest.raises(error):
+        run(loop, loop.sock_sendfile(tcp_pair[0], file, offset, 10, fallback=False))
 
 
 def test_large_file_to_a_slow_reader(loop, tcp_pair, tmp_path):
