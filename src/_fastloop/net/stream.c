@@ -64,12 +64,12 @@ stream_deliver(StreamObject *self, const fl_sink_ops *sink, fl_room *room, size_
 static void
 stream_received_nothing(StreamObject *self, ssize_t n)
 {
-    if (n == 0 &&
-        self->layer == NULL) { /* else the layer, put in as the room was given back, will see it */
-        stream_ops(self)->end_of_file(self);
-    }
-    else if (stream_retry(n) < 0) {
+    if (n < 0 && stream_retry(n) < 0) {
         fl_transport_fatal(&self->transport, stream_ops(self)->base.read_error);
+    }
+    else if (n == 0 &&
+             self->layer == NULL) { /* a layer put in as the room was given back will see it */
+        stream_ops(self)->end_of_file(self);
     }
 }
 
