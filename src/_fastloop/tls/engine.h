@@ -131,7 +131,7 @@ int fl_tls_shutdown(TLSEngineObject *self);
 int fl_tls_put_first(TLSEngineObject *self, const char *data, size_t len);
 
 /* What is to be sent: a pointer into the engine's memory, good until the next call; *len is 0 when there is nothing.
-   Perhaps not all: ask again after taking it.  0 or -1. */
+   All of it, unless something is left of what was given before: then ask again after taking that.  0 or -1. */
 int fl_tls_output(TLSEngineObject *self, const char **data, size_t *len);
 
 /* The first n bytes of it are sent. */

@@ -112,32 +112,37 @@ fl_wire_resume(TransportObject *transport)
 
 /* -- out ------------------------------------------------------------------------------------------- */
 
-int
-fl_wire_send(StreamObject *self)
+/* What the engine gives at once.  1 when the kernel does not take all of it, else 0, or -1 with OSError. */
+static int
+wire_send_some(StreamObject *self)
 {
     TLSLayerObject *layer = fl_tls_layer(self);
     const char *data;
     size_t len;
-    for (;;) {
-        if (fl_tls_output(layer->engine, &data, &len) < 0) {
-            return -1;
-        }
-        layer->unsent = len;
-        if (len == 0) {
-            return 0;
-        }
-        struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
-        ssize_t n = fl_socket_send(self->io.fd, &piece, 1);
-        if (n < 0) {
-            return fl_try_later(n) ? 1 : fl_raise_errno((int)n);
-        }
-        fl_tls_output_taken(layer->engine, (size_t)n);
-        fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
-        layer->unsent -= (size_t)n;
-        if (layer->unsent > 0) {
-            return 1;
-        }
+    if (fl_tls_output(layer->engine, &data, &len) < 0) {
+        return -1;
     }
+    layer->unsent = len;
+    if (len == 0) {
+        return 0;
+    }
+    struct iovec piece = {.iov_base = (char *)data, .iov_len = len};
+    ssize_t n = fl_socket_send(self->io.fd, &piece, 1);
+    if (n < 0) {
+        return fl_try_later(n) ? 1 : fl_raise_errno((int)n);
+    }
+    fl_tls_output_taken(layer->engine, (size_t)n);
+    fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
+    layer->unsent -= (size_t)n;
+    return layer->unsent > 0;
+}
+
+int
+fl_wire_send(StreamObject *self)
+{
+    bool kept = fl_tls_layer(self)->unsent > 0; /* from the last time: there may be more behind it */
+    int rc = wire_send_some(self);
+    return rc == 0 && kept ? wire_send_some(self) : rc;
 }
 
 void
