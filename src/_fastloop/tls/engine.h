@@ -19,8 +19,7 @@ typedef struct fl_tls TLSEngineObject;
 
 /* Results below 1 of functions that return a number of bytes. */
 enum {
-    FL_TLS_WANTS_INPUT =
-        0, /* nothing can be done before more comes from the peer, or its end of file */
+    FL_TLS_WANTS_INPUT = 0,   /* nothing can be done before more input, or its end */
     FL_TLS_FAILED = -1,       /* with an exception */
     FL_TLS_CLOSE_NOTIFY = -2, /* the peer has sent its close_notify: no more data comes from it */
 };
@@ -66,7 +65,7 @@ struct fl_tls {
     fl_ssl *ssl;
     fl_bio *in, *out;
     fl_buf_mem *first_in;  /* the own memory of `in` */
-    fl_buf_mem *first_out; /* … and of `out` */
+    fl_buf_mem *first_out; /* the own memory of `out` */
     fl_buf_mem lent;       /* for `in`: the caller's bytes, attached while `lending` */
     fl_buf_mem kept;       /* for `in`: copies of what was not consumed */
     fl_buf_mem sealed;     /* for `out` */

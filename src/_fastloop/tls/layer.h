@@ -34,7 +34,7 @@ typedef struct {
     size_t unsent;   /* bytes of the engine's output that the kernel has not taken */
     size_t received; /* bytes that came last */
     size_t high_water; /* bytes received and not read: so much is kept at most while reading is paused */
-    size_t low_water; /* … and what set_read_buffer_limits() was given besides */
+    size_t low_water; /* what set_read_buffer_limits() was given as its low limit: shown, never used */
     uint8_t stage;    /* fl_tls_stage; layer.c alone changes it */
     uint8_t shutdown; /* FL_TLS_SENT_SHUTDOWN | FL_TLS_RECEIVED_SHUTDOWN */
     bool no_reply;    /* the peer's close_notify is not waited for */
