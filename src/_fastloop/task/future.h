@@ -6,7 +6,7 @@
 
 typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
 
-/* The fields of a Future, with which a Task begins too.  `callbacks` is one of
+/* The fields of a Future.  `callbacks` is one of
      NULL                nobody waits
      a Task              that task awaits the future and nobody else waits
      a tuple (fn, ctx)   one done-callback; on a future that is done: it is queued as FL_READY_DONE
@@ -32,6 +32,15 @@ typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
 typedef struct {
     FL_FUTURE_FIELDS;
 } FutureObject;
+
+/* What a Task begins with: the same fields, by their names and as `future`. */
+#define FL_FUTURE_BASE                                                                             \
+    union {                                                                                        \
+        FutureObject future;                                                                       \
+        struct {                                                                                   \
+            FL_FUTURE_FIELDS;                                                                      \
+        };                                                                                         \
+    }
 
 /* Exactly a Future or a Task: no Python subclass has changed what its methods do. */
 static inline bool
