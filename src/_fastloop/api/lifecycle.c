@@ -419,7 +419,7 @@ Loop_set_debug(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         return NULL;
     }
     self->debug = truth;
-    fl_loop_update_direct(self);
+    fl_loop_update_unchecked(self);
     if (self->thread_id == 0) {
         Py_RETURN_NONE;
     }

@@ -69,7 +69,7 @@ struct fl_loop {
     bool closed;
     bool forked; /* this process is a child of the one that made the loop */
     bool debug;
-    bool direct;         /* scheduling needs no check: open, not debug, call_soon not overridden */
+    bool unchecked;      /* scheduling needs no check: open, not debug, call_soon not overridden */
     bool origin_tracked; /* set_coroutine_origin_tracking_depth() is ours at the moment */
     unsigned overrides;  /* FL_OVERRIDE_… of the class and the instance */
 
@@ -134,8 +134,8 @@ int fl_loop_check_closed(LoopObject *loop);
 /* In debug mode raise RuntimeError when the loop runs in another thread.  0 or -1. */
 int fl_loop_check_thread(LoopObject *loop);
 
-/* Recompute loop->direct after closed, debug or overrides changed. */
-void fl_loop_update_direct(LoopObject *loop);
+/* Recompute loop->unchecked after closed, debug or overrides changed. */
+void fl_loop_update_unchecked(LoopObject *loop);
 
 /* The loop's clock, nanoseconds. */
 static inline int64_t

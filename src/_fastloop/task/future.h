@@ -51,10 +51,10 @@ fl_future_is_exact(fl_state *state, PyObject *object)
 
 /* The loop when it is one of ours and scheduling on it needs no check; else NULL. */
 static inline LoopObject *
-fl_future_direct_loop(FutureObject *future)
+fl_future_unchecked_loop(FutureObject *future)
 {
-    return future->native && ((LoopObject *)future->loop)->direct ? (LoopObject *)future->loop
-                                                                  : NULL;
+    return future->native && ((LoopObject *)future->loop)->unchecked ? (LoopObject *)future->loop
+                                                                     : NULL;
 }
 
 /* A new pending object of exactly `type`, which begins as a Future, made from `list` if it holds one; all

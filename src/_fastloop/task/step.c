@@ -14,7 +14,7 @@
 int
 fl_task_schedule_step(TaskObject *self)
 {
-    LoopObject *loop = fl_future_direct_loop(&self->future);
+    LoopObject *loop = fl_future_unchecked_loop(&self->future);
     if (loop != NULL) {
         return fl_loop_push(loop, Py_NewRef(self), FL_READY_STEP);
     }
