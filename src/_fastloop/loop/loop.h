@@ -61,7 +61,7 @@ struct fl_loop {
 
     fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
     char *scratch;  /* FL_SCRATCH bytes for one system call's data, or NULL: not needed yet */
-    PyObject *spare; /* owned: memory that connections leave to each other, in their own words; or NULL */
+    PyObject *spare; /* owned: memory that connections hand to each other, of a kind that they know; or NULL */
 
     /* Status. */
     unsigned long thread_id; /* of the running thread; 0: not running */
@@ -172,7 +172,7 @@ void fl_loop_close(LoopObject *loop);
 /* After fork() in the child: close this process's copies and mark the loop unusable. */
 void fl_loop_forked(LoopObject *loop);
 
-/* Give back what a loop with empty queues has left, but for the state. */
+/* Free what a loop with empty queues still owns, but for the state. */
 void fl_loop_free(LoopObject *loop);
 
 #endif

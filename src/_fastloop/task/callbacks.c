@@ -276,7 +276,7 @@ snapshot_take(PyObject *entries, Py_ssize_t *i, PyObject *entry)
     return false;
 }
 
-/* Drop the entries that stand in `gone`; others may have come or left meanwhile. */
+/* Drop the entries that stand in `gone`; others may have come or gone meanwhile. */
 static int
 callbacks_drop(FutureObject *self, PyObject *gone)
 {
