@@ -55,7 +55,7 @@ def call_exception_handler(self: Loop, context: dict[str, Any]) -> None:
 
     The keys of context, all optional but the first: message (str), exception, future, task, handle,
     protocol, transport, socket, asyncgen, source_traceback, handle_traceback.  What a handler raises
-    is logged, but SystemExit and KeyboardInterrupt leave it.
+    is logged, but SystemExit and KeyboardInterrupt go on to the caller.
     """
     handler = self._exception_handler
     if handler is None:

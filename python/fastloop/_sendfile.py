@@ -71,7 +71,7 @@ async def sendfile_native(self: Loop, transport: Any, file: IO[bytes], offset: i
 
 
 async def sendfile_fallback(self: Loop, transport: Any, file: Any, offset: int, count: int | None) -> int:
-    """Read the file in the executor and write what was read, as fast as it leaves."""
+    """Read the file in the executor and write what was read, as fast as it can be sent."""
     writer = _FileWriter(self, transport)
     try:
         return await send_file_in_chunks(self, file, offset, count or None, _CHUNK, writer.write)

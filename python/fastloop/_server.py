@@ -217,7 +217,7 @@ class Server(_fastloop.BaseServer, asyncio.AbstractServer):
     def close_clients(self) -> None:
         """Close all connections, each as its transport's close() does.
 
-        Over TLS no peer is waited for: an idle one might not take leave before the shutdown timeout.
+        Over TLS no peer is waited for: an idle one might not answer before the shutdown timeout.
         """
         for transport in self._clients():
             if isinstance(transport, _fastloop.SSLTransport):

@@ -15,7 +15,7 @@ typedef struct {
     bool cancelled;
 } timer;
 
-/* The model holds the timers in the order in which they must leave. */
+/* The model holds the timers in the order in which they must come out. */
 typedef struct {
     timer *timers[MOST];
     size_t len;
@@ -127,7 +127,7 @@ behaves_like_a_sorted_array(size_t kinds, size_t cancel_percent)
 }
 
 static void
-equal_deadlines_leave_in_the_order_they_came(void)
+equal_deadlines_come_out_in_the_order_they_went_in(void)
 {
     int items[500];
     fl_heap heap;
@@ -213,7 +213,7 @@ main(void)
     behaves_like_a_sorted_array(4, 10);
     behaves_like_a_sorted_array(50, 50);
     behaves_like_a_sorted_array(1000000, 1);
-    equal_deadlines_leave_in_the_order_they_came();
+    equal_deadlines_come_out_in_the_order_they_went_in();
     filters_of_all_and_of_nothing();
     failed_growth_changes_nothing();
     return 0;

@@ -4,7 +4,7 @@
 #include "check.h"
 
 static void
-words_leave_in_the_order_they_came(void)
+words_come_out_in_the_order_they_went_in(void)
 {
     fl_ring ring;
     CHECK(fl_ring_init(&ring) == 0);
@@ -144,7 +144,7 @@ failed_growth_changes_nothing(void)
 int
 main(void)
 {
-    words_leave_in_the_order_they_came();
+    words_come_out_in_the_order_they_went_in();
     for (size_t head = 0; head < 2 * FL_RING_INITIAL; head++) {
         grows_with_its_head_at(head);
     }

@@ -115,7 +115,7 @@ lifecycle_set_running(LoopObject *self, PyObject *loop)
 }
 
 static int
-lifecycle_enter(LoopObject *self)
+lifecycle_begin_run(LoopObject *self)
 {
     if (lifecycle_track_origins(self, self->debug) < 0 || lifecycle_set_hooks(self) < 0) {
         return -1;
@@ -137,9 +137,9 @@ lifecycle_keep_first(PyObject **first)
     }
 }
 
-/* Undo lifecycle_enter(), also when it failed half-way.  The first exception is the one that stays. */
+/* Undo lifecycle_begin_run(), also when it failed half-way.  The first exception is the one that stays. */
 static int
-lifecycle_leave(LoopObject *self)
+lifecycle_end_run(LoopObject *self)
 {
     PyObject *first = PyErr_GetRaisedException();
     if (self->published != NULL && fl_current_publish(self, NULL) < 0) {
@@ -163,12 +163,11 @@ lifecycle_leave(LoopObject *self)
 
 /* -- running --------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(
-    Loop_run_forever_doc,
-    "run_forever($self, /)\n--\n\n"
-    "Run until stop() is called.\n\n"
-    "SystemExit and KeyboardInterrupt raised by a callback or a task leave it at once; what\n"
-    "was scheduled stays.  Raises RuntimeError if this or another loop runs in this thread.");
+PyDoc_STRVAR(Loop_run_forever_doc,
+             "run_forever($self, /)\n--\n\n"
+             "Run until stop() is called.\n\n"
+             "SystemExit and KeyboardInterrupt raised by a callback or a task end it at once; what\n"
+             "was scheduled stays.  Raises RuntimeError if this or another loop runs in this thread.");
 
 static PyObject *
 Loop_run_forever(LoopObject *self, PyObject *Py_UNUSED(ignored))
@@ -177,11 +176,11 @@ Loop_run_forever(LoopObject *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     Py_INCREF(self);
-    int rc = lifecycle_enter(self);
+    int rc = lifecycle_begin_run(self);
     if (rc == 0) {
         rc = fl_loop_run(self);
     }
-    if (lifecycle_leave(self) < 0) {
+    if (lifecycle_end_run(self) < 0) {
         rc = -1;
     }
     Py_DECREF(self);
@@ -419,7 +418,7 @@ Loop_set_debug(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         return NULL;
     }
     self->debug = truth;
-    fl_loop_update_direct(self);
+    fl_loop_update_unchecked(self);
     if (self->thread_id == 0) {
         Py_RETURN_NONE;
     }

@@ -53,7 +53,7 @@ loop_find_overrides(LoopObject *self)
         }
         self->overrides |= differs ? flag : 0;
     }
-    fl_loop_update_direct(self);
+    fl_loop_update_unchecked(self);
     return 0;
 }
 
@@ -69,7 +69,7 @@ BaseLoop_setattro(PyObject *object, PyObject *name, PyObject *value)
         if (name == override_name(self->state, flag)) {
             int differs = value != NULL ? 1 : override_in_class(self->state, Py_TYPE(self), name);
             self->overrides = differs ? self->overrides | flag : self->overrides & ~flag;
-            fl_loop_update_direct(self);
+            fl_loop_update_unchecked(self);
             return differs < 0 ? -1 : 0;
         }
     }

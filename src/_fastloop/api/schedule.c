@@ -25,7 +25,7 @@ callback_check_debug(LoopObject *self, PyObject *callback, const char *method)
 static int
 schedule_check(LoopObject *self, PyObject *callback, const char *method)
 {
-    if (self->direct) {
+    if (self->unchecked) {
         return 0;
     }
     if (fl_loop_check_closed(self) < 0) {
@@ -97,7 +97,7 @@ Loop_call_soon(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         "call_soon", 1, 1, 2, {FL_PARAM(callback), FL_PARAM(context)}};
     schedule_call call;
     if (schedule_bind(self->state, &signature, args, nargs, kwnames, &call) < 0 ||
-        (!self->direct && fl_loop_check_thread(self) < 0) ||
+        (!self->unchecked && fl_loop_check_thread(self) < 0) ||
         schedule_check(self, call.args[0], "call_soon") < 0) {
         return NULL;
     }
@@ -150,8 +150,8 @@ static PyObject *
 schedule_at(LoopObject *self, double when, const schedule_call *call)
 {
     PyObject *callback = call->args[1];
-    if (!self->direct && (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
-                          schedule_check(self, callback, "call_at") < 0)) {
+    if (!self->unchecked && (fl_loop_check_closed(self) < 0 || fl_loop_check_thread(self) < 0 ||
+                             schedule_check(self, callback, "call_at") < 0)) {
         return NULL;
     }
     return (PyObject *)fl_timers_add(self, when, callback, call->args + 2, call->nargs - 2,

@@ -103,7 +103,7 @@ Loop_create_task(LoopObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         state->create_task_takes_eager ? 4 : 3,
         {FL_PARAM(coro), FL_PARAM(name), FL_PARAM(context), FL_PARAM(eager_start)},
     };
-    if (!self->direct && fl_loop_check_closed(self) < 0) {
+    if (!self->unchecked && fl_loop_check_closed(self) < 0) {
         return NULL;
     }
     if (self->task_factory != NULL && FL_HAS_FACTORY_KEYWORDS && nargs == 1) {

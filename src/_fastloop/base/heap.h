@@ -1,4 +1,4 @@
-/* 4-ary min-heap of deadlines: the loop's timers.  Equal deadlines leave in the order they came. */
+/* 4-ary min-heap of deadlines: the loop's timers.  Equal deadlines come out in the order they went in. */
 #ifndef FL_BASE_HEAP_H
 #define FL_BASE_HEAP_H
 

@@ -1,4 +1,4 @@
-/* Intrusive doubly linked list: the links live in the listed object, so joining and leaving never
+/* Intrusive doubly linked list: the links live in the listed object, so adding and removing never
    allocate and never fail.  Used for the loops of a module and the tasks of a loop. */
 #ifndef FL_BASE_LIST_H
 #define FL_BASE_LIST_H

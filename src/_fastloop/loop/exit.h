@@ -19,7 +19,7 @@ bool fl_exit_if_asked(LoopObject *loop);
    exception is raised instead.  What goes wrong in that ends the run. */
 void fl_exit_report(LoopObject *loop, PyObject *context, PyObject *exc);
 
-/* A method that Python calls, and in which the run may have to end, begins with this … */
+/* A method that Python calls, and in which the run may have to end, begins with this. */
 static inline PyObject *
 fl_exit_begin(LoopObject *loop)
 {
@@ -31,7 +31,7 @@ fl_exit_begin(LoopObject *loop)
 /* The second half of fl_exit_end(), when there is something to raise. */
 int fl_exit_raise(LoopObject *loop, PyObject *before, int rc);
 
-/* … and ends with this: its caller gets what was to end the run since then, `before` goes on waiting.  rc is the
+/* Such a method ends with this: its caller gets what was to end the run since then, `before` goes on waiting.  rc is the
    outcome without that, -1 with an exception, and else is returned. */
 static inline int
 fl_exit_end(LoopObject *loop, PyObject *before, int rc)

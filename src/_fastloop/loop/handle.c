@@ -197,7 +197,7 @@ fl_handle_hand_out(PyObject *object)
 
 /* The repr() in debug mode, or NULL; an exception that is on its way stays. */
 static PyObject *
-handle_last_words(HandleObject *self)
+handle_remains_debug(HandleObject *self)
 {
     PyObject *raised = PyErr_GetRaisedException();
     PyObject *text = PyObject_Repr((PyObject *)self);
@@ -208,13 +208,13 @@ handle_last_words(HandleObject *self)
     return text;
 }
 
-/* What is left of a call for repr() to show, and cannot be part of a cycle: in debug mode the whole text,
+/* What remains of a call for repr() to show, and cannot be part of a cycle: in debug mode the whole text,
    else the code of a Python function or method, or NULL. */
 static PyObject *
-handle_epitaph(HandleObject *self)
+handle_remains(HandleObject *self)
 {
     if (self->loop != NULL && self->loop->debug) {
-        return handle_last_words(self);
+        return handle_remains_debug(self);
     }
     PyObject *function = self->callback;
     if (self->cancelled || function == NULL) {
@@ -230,9 +230,9 @@ handle_epitaph(HandleObject *self)
 static void
 handle_forget_call(HandleObject *self)
 {
-    PyObject *epitaph = handle_epitaph(self);
+    PyObject *remains = handle_remains(self);
     handle_drop_call(self);
-    self->args[0] = epitaph;
+    self->args[0] = remains;
 }
 
 /* The handle will not run any more but somebody keeps it: it must not be part of a cycle, which the collector
@@ -301,8 +301,8 @@ fl_run_in_context(PyObject *context, PyObject *callback, PyObject *const *args, 
     }
     PyObject *result = PyObject_Vectorcall(callback, args, nargsf, NULL);
     Py_XDECREF(result);
-    int left = PyContext_Exit(context);
-    return result == NULL || left < 0 ? -1 : 0;
+    int exited = PyContext_Exit(context);
+    return result == NULL || exited < 0 ? -1 : 0;
 }
 
 static int

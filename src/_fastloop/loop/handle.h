@@ -13,11 +13,11 @@ typedef struct fl_waiter fl_waiter;
    one that somebody keeps lets go of what it referred to when it has run. */
 typedef struct {
     PyObject_HEAD
-    LoopObject *loop;                 /* owned; NULL once it has left the queues */
+    LoopObject *loop;                 /* owned; NULL once no queue has it */
     PyObject *context;                /* owned */
     PyObject *callback;               /* owned; NULL once cancelled, or run and kept by somebody */
     PyObject *args[FL_HANDLE_INLINE]; /* owned; with nargs > FL_HANDLE_INLINE args[0] is a tuple of all;
-                                         without a callback args[0] says what it was: the former
+                                         without a callback args[0] is what remains of it: the former
                                          repr(), its code object, or NULL */
     PyObject *source_tb;              /* owned; debug mode: where the handle was made */
     PyObject *weakrefs;
@@ -29,8 +29,8 @@ typedef struct {
     int nargs;
     bool timer; /* it is a TimerHandle */
     bool cancelled;
-    bool running;    /* callback and args are in use: cancel() leaves them to the end of the run */
-    bool scheduled;  /* TimerHandle: in the heap */
+    bool running;   /* callback and args are in use: cancel() keeps them until the end of the run */
+    bool scheduled; /* TimerHandle: in the heap */
     bool threadsafe; /* made by call_soon_threadsafe(): see fl_handle_wait_for_run() */
     bool watching;   /* it watches a descriptor, and may run many times */
     bool lent; /* the ready ring's reference is not counted: the counted ones are its users' */

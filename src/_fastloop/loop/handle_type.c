@@ -103,7 +103,7 @@ handle_describe_when(HandleObject *self)
     return text;
 }
 
-/* "name() at file:line" from the code that is left of a call that has been made. */
+/* "name() at file:line" from the code that remains of a call that has been made. */
 static PyObject *
 describe_code(PyObject *code)
 {

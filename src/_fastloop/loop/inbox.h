@@ -4,8 +4,8 @@
 
 #include "loop/handle.h"
 
-/* Have a handle run by the loop, as by fl_handle_queue_lent(), and end its wait.  From any thread, which leaves the handle
-   alone from then on.  0, or -1 with MemoryError. */
+/* Have a handle run by the loop, as by fl_handle_queue_lent(), and end its wait.  From any thread, which does not
+   touch the handle from then on.  0, or -1 with MemoryError. */
 int fl_inbox_post(LoopObject *loop, HandleObject *handle);
 
 /* Around a wait without the interpreter lock, for which the loop has nothing to run: whoever posts ends it. */

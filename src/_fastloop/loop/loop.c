@@ -47,9 +47,9 @@ fl_loop_push_growing(LoopObject *loop, PyObject *item, fl_ready_kind kind)
 }
 
 void
-fl_loop_update_direct(LoopObject *loop)
+fl_loop_update_unchecked(LoopObject *loop)
 {
-    loop->direct = !loop->closed && !loop->debug && !(loop->overrides & FL_OVERRIDE_CALL_SOON);
+    loop->unchecked = !loop->closed && !loop->debug && !(loop->overrides & FL_OVERRIDE_CALL_SOON);
 }
 
 /* -- checks ---------------------------------------------------------------------------------------- */
@@ -131,7 +131,7 @@ fl_loop_close(LoopObject *loop)
     fl_backend *backend = loop->backend;
     loop->closed = true;
     loop->sleeping = false; /* in a forked child: the parent's thread may wait */
-    fl_loop_update_direct(loop);
+    fl_loop_update_unchecked(loop);
     loop->backend = NULL;
     if (backend != NULL) {
         loop->ops->close(backend);

@@ -61,7 +61,7 @@ struct fl_loop {
 
     fl_list corked; /* fl_io.cork of those who wrote during the running callback; they are owned */
     char *scratch;  /* FL_SCRATCH bytes for one system call's data, or NULL: not needed yet */
-    PyObject *spare; /* owned: memory that connections leave to each other, in their own words; or NULL */
+    PyObject *spare; /* owned: memory that connections hand to each other, of a kind that they know; or NULL */
 
     /* Status. */
     unsigned long thread_id; /* of the running thread; 0: not running */
@@ -69,7 +69,7 @@ struct fl_loop {
     bool closed;
     bool forked; /* this process is a child of the one that made the loop */
     bool debug;
-    bool direct;         /* scheduling needs no check: open, not debug, call_soon not overridden */
+    bool unchecked;      /* scheduling needs no check: open, not debug, call_soon not overridden */
     bool origin_tracked; /* set_coroutine_origin_tracking_depth() is ours at the moment */
     unsigned overrides;  /* FL_OVERRIDE_… of the class and the instance */
 
@@ -134,8 +134,8 @@ int fl_loop_check_closed(LoopObject *loop);
 /* In debug mode raise RuntimeError when the loop runs in another thread.  0 or -1. */
 int fl_loop_check_thread(LoopObject *loop);
 
-/* Recompute loop->direct after closed, debug or overrides changed. */
-void fl_loop_update_direct(LoopObject *loop);
+/* Recompute loop->unchecked after closed, debug or overrides changed. */
+void fl_loop_update_unchecked(LoopObject *loop);
 
 /* The loop's clock, nanoseconds. */
 static inline int64_t
@@ -172,7 +172,7 @@ void fl_loop_close(LoopObject *loop);
 /* After fork() in the child: close this process's copies and mark the loop unusable. */
 void fl_loop_forked(LoopObject *loop);
 
-/* Give back what a loop with empty queues has left, but for the state. */
+/* Free what a loop with empty queues still owns, but for the state. */
 void fl_loop_free(LoopObject *loop);
 
 #endif

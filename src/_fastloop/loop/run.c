@@ -14,10 +14,10 @@
 #include <errno.h>
 
 #ifndef FL_POLL_TURNS
-#define FL_POLL_TURNS 64 /* with work ready, poll after this many turns at the latest … */
+#define FL_POLL_TURNS 64 /* with work ready, poll after this many turns at the latest */
 #endif
 #ifndef FL_POLL_NS
-#define FL_POLL_NS 250000 /* … or after this many nanoseconds */
+#define FL_POLL_NS 250000 /* with work ready, poll after this many nanoseconds at the latest */
 #endif
 #define EVENTS_PER_POLL 256
 
@@ -161,7 +161,7 @@ loop_turn(LoopObject *loop)
     loop_run_ready(loop);
 }
 
-/* The run ends with an exception: what was written before it still leaves. */
+/* The run ends with an exception: what was written before it is still sent. */
 static void
 loop_flush_last(LoopObject *loop)
 {

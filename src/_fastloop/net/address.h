@@ -25,7 +25,7 @@ void fl_inet_set(fl_inet *inet, const struct sockaddr *address, socklen_t len);
 PyObject *fl_address_object(const struct sockaddr *address, socklen_t len);
 
 /* Fill *inet from (host, port[, flowinfo[, scope_id]]) of exactly these types with a numeric host.
-   1, or 0 when the address is of another shape and has to be left to the socket module. */
+   1, or 0 when the address is of another shape and is the socket module's business. */
 int fl_inet_parse(fl_inet *inet, int family, PyObject *object);
 
 #endif

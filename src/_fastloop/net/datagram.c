@@ -150,7 +150,7 @@ address_object(DatagramObject *self, const fl_inet *inet)
     return Py_NewRef(slot->object);
 }
 
-/* The kernel's shape of an address object: 1, or 0 when that is left to the socket module. */
+/* The kernel's shape of an address object: 1, or 0 when that is the socket module's business. */
 static int
 address_inet(DatagramObject *self, PyObject *object, fl_inet *inet)
 {
@@ -449,9 +449,9 @@ fl_datagram_flush(DatagramObject *self)
         return; /* whoever sends goes on with it */
     }
     queue_send(self);
-    bool left = self->queue_len > 0 && self->phase < FL_LOSING;
-    if (self->draining != left && self->io.fd >= 0) {
-        self->draining = left;
+    bool more = self->queue_len > 0 && self->phase < FL_LOSING;
+    if (self->draining != more && self->io.fd >= 0) {
+        self->draining = more;
         if (fl_transport_rearm(transport) < 0) {
             fl_transport_fatal(transport, write_failed);
         }

@@ -25,9 +25,9 @@ typedef struct {
     FL_TRANSPORT_BASE;
     PyObject *arrived;   /* owned: a list of (data, address) that wait for the protocol, or NULL */
     PyObject *address;   /* owned: the only one that can be sent to, or NULL */
-    fl_datagram *queue;  /* what waits to be sent: */
-    uint32_t queue_head; /* … from here on */
-    uint32_t queue_len;  /* … so many */
+    fl_datagram *queue;  /* owned: an array of what waits to be sent, or NULL */
+    uint32_t queue_head; /* the index of the oldest */
+    uint32_t queue_len;  /* how many are in it */
     uint32_t queue_capacity;
     size_t queue_size; /* bytes, counted as asyncio does */
     int family;

@@ -10,7 +10,7 @@ PyObject *fl_socket_object(fl_state *state, int fd);
 /* The descriptor of a socket object, or -1 with an exception: OSError EBADF when it was closed. */
 int fl_socket_object_fileno(PyObject *sock);
 
-/* Small writes leave at once; a socket that is not TCP refuses, which does not matter. */
+/* Small writes are sent at once; a socket that is not TCP refuses, which does not matter. */
 void fl_socket_set_nodelay(int fd);
 
 /* It does not own the descriptor any more; the raised exception stays. */

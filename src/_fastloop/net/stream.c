@@ -137,7 +137,7 @@ fl_stream_transmit(StreamObject *self)
         fl_outbox_consume(&self->outbox, (size_t)n);
         fl_loop_poll_soon(self->loop); /* the peer may be a transport of the same loop */
         if (all) {
-            break; /* all of it was offered: what is left did not fit */
+            break; /* all of it was offered: the rest did not fit */
         }
     }
     return self->outbox.size > 0;
@@ -225,13 +225,13 @@ fl_stream_flush(StreamObject *self)
         fl_outbox_clear(&self->outbox);
         return;
     }
-    int left = stream_ops(self)->transmit(self);
-    if (left < 0) {
+    int more = stream_ops(self)->transmit(self);
+    if (more < 0) {
         stream_send_failed(self);
         return;
     }
-    bool changed = self->draining != left;
-    self->draining = left;
+    bool changed = self->draining != more;
+    self->draining = more;
     if (changed && fl_transport_rearm(transport) < 0) {
         fl_transport_fatal(transport, stream_ops(self)->base.write_error);
         return;

@@ -168,7 +168,7 @@ stream_check_write(StreamObject *self, const char *method)
 PyDoc_STRVAR(write_doc,
              "write($self, /, data)\n--\n\n"
              "Send data (bytes, bytearray or memoryview) without blocking.\n\n"
-             "What one callback writes leaves together when it returns.  Raises TypeError for other\n"
+             "What one callback writes is sent together when it returns.  Raises TypeError for other\n"
              "types and RuntimeError after write_eof().");
 
 static PyObject *

@@ -405,7 +405,7 @@ transport_detach_server(TransportObject *self)
     Py_DECREF(server);
 }
 
-/* Leave the server and let go of everything that belonged to the connection. */
+/* Let go of the server and of everything else that belonged to the connection. */
 static void
 transport_release(TransportObject *self)
 {

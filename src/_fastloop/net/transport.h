@@ -9,7 +9,7 @@
 
 typedef struct fl_transport TransportObject;
 
-/* How far a transport's life is.  It only goes on, and may leave phases out. */
+/* How far a transport's life is.  It only goes on, and may skip phases. */
 typedef enum {
     FL_NEW,     /* its first turn has not come */
     FL_OPEN,    /* data passes, or is about to: behind connection_made(), or a handshake */
@@ -53,9 +53,9 @@ typedef struct {
     int (*resumed)(TransportObject *self);
     /* connection_lost(exc or None) has been called.  0 or -1. */
     int (*lost)(TransportObject *self, PyObject *exc);
-    /* What else get_extra_info() knows: a new reference, or NULL with or without an exception … */
+    /* What else get_extra_info() knows: a new reference, or NULL with or without an exception. */
     PyObject *(*info)(TransportObject *self, PyObject *key);
-    /* … and its names, up to NULL. */
+    /* The names that info() knows, up to NULL. */
     const char *const *infos;
 } fl_transport_ops;
 
@@ -76,10 +76,10 @@ typedef struct {
     PyObject *weakrefs;                                                                            \
     fl_inet peer;        /* who is at the other end, as known from the beginning */                \
     fl_inet local;       /* the own name, kept when the descriptor goes */                         \
-    size_t high_water;   /* bytes: above, the protocol is told to pause; */                        \
-    size_t low_water;    /* … at or below, to go on */                                             \
+    size_t high_water;   /* bytes unsent: above, the protocol is told to pause */                   \
+    size_t low_water;    /* bytes unsent: at or below, it is told to go on */                                   \
     int number;          /* the descriptor, also when it is closed */                              \
-    unsigned vain_writes; /* … in vain, with one more from FL_LOSING on: asyncio's _conn_lost */   \
+    unsigned vain_writes; /* from FL_LOSING on: 1, and one more for each write(): asyncio's _conn_lost */   \
     uint8_t phase;       /* fl_phase; fl_transport_enter() sets it */                              \
     uint8_t wants;       /* FL_WANT_…; fl_transport_rearm() acts on it */                          \
     bool held;           /* `file` is a socket whose descriptor its maker cannot close meanwhile */ \
@@ -238,7 +238,7 @@ extern PyMethodDef fl_transport_methods[], fl_reading_methods[], fl_flow_methods
     {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, NULL},               \
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs), READONLY, NULL}
 
-/* … and for each type's PyGetSetDef array. */
+/* The attribute __dict__, for each type's PyGetSetDef array. */
 #define FL_TRANSPORT_DICT                                                                          \
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}
 

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-/* A dead object come alive with a new head, its other fields as they were left; NULL when there is none. */
+/* A dead object come alive with a new head, its other fields as they were; NULL when there is none. */
 static inline PyObject *
 fl_freelist_take(fl_freelist *list, PyTypeObject *type)
 {

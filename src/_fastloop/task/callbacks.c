@@ -96,7 +96,7 @@ entry_call_soon(FutureObject *self, PyObject *entry)
 static int
 entry_schedule(FutureObject *self, PyObject *entry)
 {
-    LoopObject *loop = fl_future_direct_loop(self);
+    LoopObject *loop = fl_future_unchecked_loop(self);
     int rc = loop != NULL ? entry_push(loop, self, entry) : entry_call_soon(self, entry);
     Py_DECREF(entry);
     return rc;
@@ -188,7 +188,7 @@ fl_callbacks_schedule(FutureObject *self)
     if (callbacks == NULL) {
         return 0;
     }
-    LoopObject *loop = fl_future_direct_loop(self);
+    LoopObject *loop = fl_future_unchecked_loop(self);
     if (loop == NULL || PyList_CheckExact(callbacks)) {
         return callbacks_schedule_all(self);
     }
@@ -276,7 +276,7 @@ snapshot_take(PyObject *entries, Py_ssize_t *i, PyObject *entry)
     return false;
 }
 
-/* Drop the entries that stand in `gone`; others may have come or left meanwhile. */
+/* Drop the entries that stand in `gone`; others may have come or gone meanwhile. */
 static int
 callbacks_drop(FutureObject *self, PyObject *gone)
 {

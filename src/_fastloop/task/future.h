@@ -6,7 +6,7 @@
 
 typedef enum { FL_PENDING, FL_CANCELLED, FL_FINISHED } fl_future_status;
 
-/* The fields of a Future, with which a Task begins too.  `callbacks` is one of
+/* The fields of a Future.  `callbacks` is one of
      NULL                nobody waits
      a Task              that task awaits the future and nobody else waits
      a tuple (fn, ctx)   one done-callback; on a future that is done: it is queued as FL_READY_DONE
@@ -33,6 +33,15 @@ typedef struct {
     FL_FUTURE_FIELDS;
 } FutureObject;
 
+/* What a Task begins with: the same fields, by their names and as `future`. */
+#define FL_FUTURE_BASE                                                                             \
+    union {                                                                                        \
+        FutureObject future;                                                                       \
+        struct {                                                                                   \
+            FL_FUTURE_FIELDS;                                                                      \
+        };                                                                                         \
+    }
+
 /* Exactly a Future or a Task: no Python subclass has changed what its methods do. */
 static inline bool
 fl_future_is_exact(fl_state *state, PyObject *object)
@@ -42,10 +51,10 @@ fl_future_is_exact(fl_state *state, PyObject *object)
 
 /* The loop when it is one of ours and scheduling on it needs no check; else NULL. */
 static inline LoopObject *
-fl_future_direct_loop(FutureObject *future)
+fl_future_unchecked_loop(FutureObject *future)
 {
-    return future->native && ((LoopObject *)future->loop)->direct ? (LoopObject *)future->loop
-                                                                  : NULL;
+    return future->native && ((LoopObject *)future->loop)->unchecked ? (LoopObject *)future->loop
+                                                                     : NULL;
 }
 
 /* A new pending object of exactly `type`, which begins as a Future, made from `list` if it holds one; all

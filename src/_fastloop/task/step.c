@@ -14,7 +14,7 @@
 int
 fl_task_schedule_step(TaskObject *self)
 {
-    LoopObject *loop = fl_future_direct_loop((FutureObject *)self);
+    LoopObject *loop = fl_future_unchecked_loop(&self->future);
     if (loop != NULL) {
         return fl_loop_push(loop, Py_NewRef(self), FL_READY_STEP);
     }
@@ -45,11 +45,11 @@ task_returned(TaskObject *self, PyObject *result)
 {
     fl_registry_remove(self);
     if (!self->must_cancel) {
-        return fl_future_set_result((FutureObject *)self, result);
+        return fl_future_set_result(&self->future, result);
     }
     self->must_cancel = false; /* cancelled while it was about to return */
     PyObject *msg = Py_XNewRef(self->cancel_msg);
-    int rc = fl_future_cancel((FutureObject *)self, msg);
+    int rc = fl_future_cancel(&self->future, msg);
     Py_XDECREF(msg);
     return rc < 0 ? -1 : 0;
 }
@@ -58,7 +58,7 @@ static int
 task_was_cancelled(TaskObject *self)
 {
     Py_XSETREF(self->cancelled_exc, PyErr_GetRaisedException());
-    return fl_future_cancel((FutureObject *)self, NULL) < 0 ? -1 : 0;
+    return fl_future_cancel(&self->future, NULL) < 0 ? -1 : 0;
 }
 
 /* The raised exception ended the coroutine.  SystemExit and KeyboardInterrupt are stored and go on. */
@@ -74,7 +74,7 @@ task_raised(TaskObject *self)
     }
     bool asks_for_exit = fl_exit_is_asked();
     PyObject *exc = PyErr_GetRaisedException();
-    int rc = fl_future_set_exception((FutureObject *)self, exc);
+    int rc = fl_future_set_exception(&self->future, exc);
     if (rc == 0 && asks_for_exit) {
         PyErr_SetRaisedException(exc);
         return -1;
@@ -212,7 +212,7 @@ task_apply_must_cancel(TaskObject *self, PyObject **exc)
     if (*exc != NULL && PyErr_GivenExceptionMatches(*exc, self->state->CancelledError)) {
         return 0;
     }
-    Py_XSETREF(*exc, fl_future_make_cancelled_error((FutureObject *)self));
+    Py_XSETREF(*exc, fl_future_make_cancelled_error(&self->future));
     return *exc == NULL ? -1 : 0;
 }
 

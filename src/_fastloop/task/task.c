@@ -65,7 +65,7 @@ fl_task_start(TaskObject *self, PyObject *coro, PyObject *name, PyObject *contex
     Py_XSETREF(self->context, owned);
     Py_XSETREF(self->coro, Py_NewRef(coro));
     self->serial = ++self->state->tasks_created;
-    if (fl_future_check_init((FutureObject *)self) < 0) { /* str(name) may have run __init__ again */
+    if (fl_future_check_init(&self->future) < 0) { /* str(name) may have run __init__ again */
         return -1;
     }
     if (eager) {
@@ -106,7 +106,7 @@ fl_task_traverse(TaskObject *self, visitproc visit, void *arg)
     Py_VISIT(self->name);
     Py_VISIT(self->fut_waiter);
     Py_VISIT(self->throw_next);
-    return fl_future_traverse((FutureObject *)self, visit, arg);
+    return fl_future_traverse(&self->future, visit, arg);
 }
 
 int
@@ -118,7 +118,7 @@ fl_task_clear(TaskObject *self)
     Py_CLEAR(self->name);
     Py_CLEAR(self->fut_waiter);
     Py_CLEAR(self->throw_next);
-    return fl_future_clear((FutureObject *)self);
+    return fl_future_clear(&self->future);
 }
 
 static PyObject *
@@ -147,7 +147,7 @@ fl_task_finalize(TaskObject *self)
         }
         PyErr_SetRaisedException(raised);
     }
-    fl_future_finalize((FutureObject *)self);
+    fl_future_finalize(&self->future);
 }
 
 /* -- looking ---------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
      scheduled   a FL_READY_STEP or FL_READY_WAKE word (or a call_soon() of its step) is queued
      waiting     fut_waiter is pending, and the task stands in its callbacks */
 typedef struct {
-    FL_FUTURE_FIELDS;
+    FL_FUTURE_BASE;
     PyObject *coro;       /* owned; NULL once an eager task is done */
     PyObject *context;    /* owned: every step runs in it */
     PyObject *name;       /* owned; NULL: "Task-<serial>", made when asked for */

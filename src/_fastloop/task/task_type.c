@@ -41,7 +41,7 @@ Task_init(TaskObject *self, PyObject *args, PyObject *kwargs)
     if (self->loop == NULL || !FL_HAS_SINGLE_INIT) {
         fl_task_reset(self); /* before the loop, in whose list it stands, may go */
     }
-    if (fl_future_init((FutureObject *)self, given[1]) < 0) {
+    if (fl_future_init(&self->future, given[1]) < 0) {
         return -1;
     }
     int eager = task_wants_eager(self, given[4]);
@@ -64,7 +64,7 @@ Task_dealloc(TaskObject *self)
     }
     fl_task_clear(self);
     fl_state *state = exact ? fl_state_of_dying(Py_TYPE(self), self->state) : NULL;
-    fl_future_free((FutureObject *)self, state == NULL ? NULL : &state->free_tasks);
+    fl_future_free(&self->future, state == NULL ? NULL : &state->free_tasks);
     Py_TRASHCAN_END
 }
 
@@ -82,7 +82,7 @@ Task_cancel(TaskObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     static const fl_signature signature = {"cancel", 0, 1, 1, {FL_PARAM(msg)}};
     PyObject *msg;
     if (fl_args_bind(self->state, &signature, args, nargs, kwnames, &msg) < 0 ||
-        fl_future_check_init((FutureObject *)self) < 0) {
+        fl_future_check_init(&self->future) < 0) {
         return NULL;
     }
     int cancelled = fl_task_cancel(self, msg);
@@ -215,7 +215,7 @@ Task_print_stack(TaskObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
 static PyObject *
 Task_repr(TaskObject *self)
 {
-    return fl_future_check_init((FutureObject *)self) < 0
+    return fl_future_check_init(&self->future) < 0
                ? NULL
                : PyObject_CallOneArg(self->state->task_repr, (PyObject *)self);
 }
@@ -225,8 +225,7 @@ Task_repr(TaskObject *self)
 static PyObject *
 Task_get_class(TaskObject *self, void *Py_UNUSED(closure))
 {
-    return fl_future_get_class((FutureObject *)self, self->state->Task_type,
-                               self->state->asyncio_Task);
+    return fl_future_get_class(&self->future, self->state->Task_type, self->state->asyncio_Task);
 }
 
 static PyObject *

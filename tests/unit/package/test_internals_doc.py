@@ -1,16 +1,18 @@
-"""Every file, folder, function and constant that docs/internals.md names in backticks exists in the sources."""
+"""Every file, folder, function, table and constant that the documents of the sources name in backticks exists there."""
 
 import re
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[3]
-DOCUMENT = REPOSITORY / "docs" / "internals.md"
+DOCUMENTS = [REPOSITORY / "docs" / name for name in ("internals.md", "tour.md")]
 C_ROOT = REPOSITORY / "src" / "_fastloop"
 PYTHON_ROOT = REPOSITORY / "python" / "fastloop"
 
 SPAN = re.compile(r"`([^`\n]+)`")
-PATH = re.compile(r"[\w./]+\.(?:c|h|py)|[\w/]+/")
+PATH = re.compile(r"[\w./]+\.(?:c|h|pyi?)|[\w/]+/")
 # fl_loop_run, Loop_call_soon, task_step(): not asyncio.all_tasks(), which is another's.
 FUNCTION = re.compile(r"\b(?:fl|Loop)_\w+|(?<![\w.])\w+(?=\(\))")
 CONSTANT = re.compile(r"\bFL_[A-Z_]+")
@@ -18,6 +20,7 @@ CONSTANT = re.compile(r"\bFL_[A-Z_]+")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # The layout that clang-format enforces: a function's name stands at the start of a line.
 C_DEFINITION = re.compile(r"^(\w+)\([^;]*?\)\n\{", re.MULTILINE)
+C_STRUCT = re.compile(r"^\} (\w+);|^(?:typedef )?struct (\w+)\b", re.MULTILINE)
 PYTHON_DEFINITION = re.compile(r"^\s*(?:async )?def (\w+)\(", re.MULTILINE)
 
 
@@ -37,8 +40,13 @@ def functions() -> set[str]:
     return set(C_DEFINITION.findall(c_code())) | set(PYTHON_DEFINITION.findall(code_of(PYTHON_ROOT, "*.py")))
 
 
+@cache
+def structs() -> set[str]:
+    return {name for names in C_STRUCT.findall(c_code()) for name in names if name}
+
+
 def is_there(path: str) -> bool:
-    return (C_ROOT / path).exists() or (PYTHON_ROOT / path).exists()
+    return any((root / path).exists() for root in (C_ROOT, PYTHON_ROOT, REPOSITORY))
 
 
 def named(text: str) -> tuple[set[str], set[str], set[str]]:
@@ -56,17 +64,19 @@ def missing(text: str) -> set[str]:
     paths, names, constants = named(text)
     return (
         {path for path in paths if not is_there(path)}
-        | (names - functions())
+        | (names - functions() - structs())
         | (constants - set(CONSTANT.findall(c_code())))
     )
 
 
-def test_whatever_it_names_exists():
-    assert missing(DOCUMENT.read_text(encoding="utf-8")) == set()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_whatever_it_names_exists(document):
+    assert missing(document.read_text(encoding="utf-8")) == set()
 
 
-def test_it_names_the_way_of_a_step():
-    paths, names, constants = named(DOCUMENT.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_it_names_the_way_of_a_step(document):
+    paths, names, constants = named(document.read_text(encoding="utf-8"))
 
     assert {"api/tasks.c", "base/ring.h", "loop/run.c", "task/step.c", "task/callbacks.c"} <= paths
     assert {"Loop_create_task", "fl_task_new", "fl_loop_run", "task_step", "fl_callbacks_schedule"} <= names

@@ -234,7 +234,7 @@ def test_close_clients_waits_for_no_peer(impl, loop, service):
         pytest.skip("asyncio has it from Python 3.13 on")
     server = service.start()
     protocol, client = service.open()
-    client.transport.pause_reading()  # and so it does not take leave
+    client.transport.pause_reading()  # and so it does not answer the close_notify
     data = bytes(100_000)
     protocol.transport.write(data)
     server.close()
