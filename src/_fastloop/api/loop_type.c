@@ -99,6 +99,7 @@ BaseLoop_traverse(LoopObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->spare);
     Py_VISIT(self->exit);
+    Py_VISIT(self->exit_elsewhere);
     Py_VISIT(self->published);
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
@@ -116,6 +117,7 @@ BaseLoop_clear(LoopObject *self)
     }
     Py_CLEAR(self->spare);
     Py_CLEAR(self->exit);
+    Py_CLEAR(self->exit_elsewhere);
     Py_CLEAR(self->published);
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);

@@ -1,45 +1,66 @@
-/* The one way out of a run: loop->exit. */
+/* The one way out of a run. */
 #include "loop/exit.h"
 
 #include "py/call.h"
 
-/* Whether `exc` is in the chain of contexts that begins with `chain`. */
-static bool
-chain_holds(PyObject *chain, PyObject *exc)
+/* -- where it waits -------------------------------------------------------------------------------- */
+
+static PyObject **
+exit_slot(LoopObject *loop)
 {
-    PyObject *link = Py_NewRef(chain);
-    while (link != NULL && link != exc) {
-        PyObject *next = PyException_GetContext(link);
-        Py_DECREF(link);
-        link = next;
+    bool elsewhere = loop->thread_id != 0 && loop->thread_id != PyThread_get_thread_ident();
+    return elsewhere ? &loop->exit_elsewhere : &loop->exit;
+}
+
+/* The context of an exception, borrowed. */
+static PyObject *
+context_of(PyObject *exc)
+{
+    PyObject *context = PyException_GetContext(exc);
+    Py_XDECREF(context); /* exc keeps it */
+    return context;
+}
+
+/* Whether `exc` is in the chain of contexts that begins with `chain`, or nobody can say: user code can make a circle. */
+static bool
+chain_may_hold(PyObject *chain, PyObject *exc)
+{
+    PyObject *slow = chain;
+    bool odd = false;
+    for (PyObject *link = chain; link != NULL; link = context_of(link)) {
+        if (link == exc || (odd && link == slow)) {
+            return true;
+        }
+        slow = odd ? context_of(slow) : slow;
+        odd = !odd;
     }
-    Py_XDECREF(link);
-    return link != NULL;
+    return false;
 }
 
 /* exc was raised after `before`, whose reference is taken, and not because of it: nothing else tells of that one. */
 static void
 chain_link(PyObject *exc, PyObject *before)
 {
-    PyObject *context = PyException_GetContext(exc);
-    if (context == NULL && !chain_holds(before, exc)) {
+    if (context_of(exc) == NULL && !chain_may_hold(before, exc)) {
         PyException_SetContext(exc, before);
-        return;
     }
-    Py_XDECREF(context);
-    Py_DECREF(before);
+    else {
+        Py_DECREF(before);
+    }
 }
 
 void
 fl_exit_with_raised(LoopObject *loop)
 {
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *before = loop->exit;
-    loop->exit = exc;
+    PyObject **slot = exit_slot(loop);
+    PyObject *before = *slot;
+    *slot = PyErr_GetRaisedException();
     if (before != NULL) {
-        chain_link(exc, before);
+        chain_link(*slot, before);
     }
 }
+
+/* -- who asks for it ------------------------------------------------------------------------------- */
 
 bool
 fl_exit_is_asked(void)
@@ -66,19 +87,29 @@ fl_exit_report(LoopObject *loop, PyObject *context, PyObject *exc)
     }
 }
 
-int
-fl_exit_raise(LoopObject *loop, PyObject *before, int rc)
+/* -- methods that Python calls ----------------------------------------------------------------------- */
+
+PyObject *
+fl_exit_begin(LoopObject *loop)
 {
-    if (rc < 0) {
-        PyObject *failure = PyErr_GetRaisedException();
-        if (failure != loop->exit) {
-            chain_link(loop->exit, failure);
-        }
-        else {
-            Py_DECREF(failure);
-        }
+    PyObject **slot = exit_slot(loop);
+    PyObject *before = *slot;
+    *slot = NULL;
+    return before;
+}
+
+int
+fl_exit_end(LoopObject *loop, PyObject *before, int rc)
+{
+    PyObject **slot = exit_slot(loop);
+    PyObject *exc = *slot;
+    *slot = before;
+    if (exc == NULL) {
+        return rc;
     }
-    PyErr_SetRaisedException(loop->exit);
-    loop->exit = before;
+    if (rc < 0) {
+        chain_link(exc, PyErr_GetRaisedException());
+    }
+    PyErr_SetRaisedException(exc);
     return -1;
 }

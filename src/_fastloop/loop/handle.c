@@ -94,8 +94,7 @@ handle_free(fl_state *state, HandleObject *self)
 static void
 handle_end_loan(HandleObject *self)
 {
-    self->lent = false;
-    self->kept = self->weakrefs != NULL; /* which hands it out again */
+    self->lent = self->kept = false;
     fl_revive((PyObject *)self);
 }
 
@@ -153,18 +152,25 @@ fl_handle_clear(HandleObject *self)
     return 0;
 }
 
+/* Whether somebody besides queues may have a reference: a weak reference can become one at any time. */
+static bool
+handle_may_be_kept(HandleObject *self)
+{
+    return self->kept || self->weakrefs != NULL;
+}
+
 int
 fl_handle_visit_watching(PyObject *object, visitproc visit, void *arg)
 {
     HandleObject *self = (HandleObject *)object;
-    return self->kept ? 0 : fl_handle_traverse(self, visit, arg);
+    return handle_may_be_kept(self) ? 0 : fl_handle_traverse(self, visit, arg);
 }
 
 int
 fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 {
     HandleObject *self = (HandleObject *)object;
-    if (self->scheduled) {
+    if (self->timer) {
         return visit(object, arg);
     }
     /* One that watches was visited in the watch table; twice would be once too often. */
@@ -172,16 +178,6 @@ fl_handle_visit_queued(PyObject *object, visitproc visit, void *arg)
 }
 
 /* -- owners ---------------------------------------------------------------------------------------- */
-
-void
-fl_handle_lend(HandleObject *self)
-{
-    if (self->timer) {
-        PyObject_GC_UnTrack(self);
-    }
-    self->lent = self->kept = true;
-    Py_DECREF(self);
-}
 
 PyObject *
 fl_handle_hand_out(PyObject *object)
@@ -260,16 +256,15 @@ handle_is_over(HandleObject *self)
 void
 fl_handle_release(HandleObject *self)
 {
-    if (self->kept && handle_is_over(self)) {
+    /* a kept timer is the collector's, like any object, and keeps its callback, as in asyncio */
+    if (!self->timer && handle_may_be_kept(self) && handle_is_over(self)) {
         handle_retire(self);
     }
-    if (!self->lent) { /* looked at last: retiring runs anything */
-        Py_DECREF(self);
-        return;
+    if (self->lent) { /* looked at last: retiring runs anything */
+        self->lent = false;
     }
-    self->lent = false;
-    if (self->timer) {
-        PyObject_GC_Track(self);
+    else {
+        Py_DECREF(self);
     }
 }
 
@@ -425,21 +420,50 @@ fl_handle_describe_call(HandleObject *self)
     return text;
 }
 
+/* What the exception handler gets, a new reference or NULL: the handle, or of one that goes on watching a copy, since
+   nobody could tell when the handler's is dropped. */
+static PyObject *
+handle_to_show(HandleObject *self)
+{
+    if (!self->watching || self->callback == NULL) {
+        return fl_handle_hand_out((PyObject *)self);
+    }
+    PyObject *args = fl_handle_args(self);
+    HandleObject *copy = args == NULL ? NULL
+                                      : fl_handle_new(self->loop, Py_TYPE(self), self->callback,
+                                                      &PyTuple_GET_ITEM(args, 0),
+                                                      PyTuple_GET_SIZE(args), self->context);
+    Py_XDECREF(args);
+    if (copy != NULL) {
+        Py_XSETREF(copy->source_tb, Py_XNewRef(self->source_tb));
+    }
+    return (PyObject *)copy;
+}
+
 void
 fl_handle_report(LoopObject *loop, HandleObject *self)
 {
     if (fl_exit_if_asked(loop)) {
         return;
     }
-    self->kept = true; /* the exception handler gets it */
     fl_state *state = loop->state;
     PyObject *exc = PyErr_GetRaisedException();
+    PyObject *shown = handle_to_show(self);
+    if (shown == NULL) {
+        PyErr_Clear(); /* better to tell of the exception without the handle than not at all */
+    }
     PyObject *call = fl_handle_describe_call(self);
     PyObject *message = call == NULL ? NULL : PyUnicode_FromFormat("Exception in callback %U", call);
     Py_XDECREF(call);
     PyObject *context =
-        fl_error_context(state, message, state->str_exception, exc, state->str_handle, self,
+        fl_error_context(state, message, state->str_exception, exc, state->str_handle, shown,
                          state->str_source_traceback, self->source_tb, NULL);
     fl_exit_report(loop, context, exc);
+    if (shown != NULL && shown != (PyObject *)self) {
+        fl_handle_release((HandleObject *)shown);
+    }
+    else {
+        Py_XDECREF(shown);
+    }
     Py_DECREF(exc);
 }

@@ -34,7 +34,7 @@ typedef struct {
     bool threadsafe; /* made by call_soon_threadsafe(): see fl_handle_wait_for_run() */
     bool watching;   /* it watches a descriptor, and may run many times */
     bool lent; /* the ready ring's reference is not counted: the counted ones are its users' */
-    bool kept; /* not of a timer that waits for its time: it was handed out, and a user may still have it */
+    bool kept; /* it was handed out, and a user may still have it */
 } HandleObject;
 
 /* A new handle.  context NULL: a copy of the current one.  NULL with an exception on failure. */
@@ -44,11 +44,9 @@ HandleObject *fl_handle_new(LoopObject *loop, PyTypeObject *type, PyObject *call
 /* tp_dealloc of both types. */
 void fl_handle_dealloc(HandleObject *handle);
 
-/* The reference of a queue is counted no more, so that it learns when the last user has dropped the handle, which may be
-   at once.  From now on a timer is like any handle of the ring: the collector does not track it. */
-void fl_handle_lend(HandleObject *handle);
-
-/* Queue a new handle that is to be handed out: its reference stays with the caller, who gives it to a user, and is lent.
+/* Queue a new plain handle that is to be handed out: its reference stays with the caller, who gives it to a user.  The
+   ring's is lent, that is not counted, so that it learns when the last user has dropped the handle.  Not for timers: what
+   the collector tracks must not be deallocated while a queue has it, since that may be put off.
    0, or -1 with MemoryError, and the handle is gone. */
 static inline int
 fl_handle_queue_lent(LoopObject *loop, HandleObject *handle)

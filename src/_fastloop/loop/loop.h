@@ -73,8 +73,8 @@ struct fl_loop {
     bool origin_tracked; /* set_coroutine_origin_tracking_depth() is ours at the moment */
     unsigned overrides;  /* FL_OVERRIDE_… of the class and the instance */
 
-    /* Owned, or NULL: the exception with which the run ends (loop/exit.h). */
-    PyObject *exit;
+    /* Owned, or NULL: the exception with which the run ends, and what a method raises in another thread (loop/exit.h). */
+    PyObject *exit, *exit_elsewhere;
 
     /* The running task as asyncio sees it, published only when it changes; owned, NULL for none. */
     PyObject *published;

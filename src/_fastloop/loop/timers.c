@@ -45,14 +45,6 @@ timers_pop(LoopObject *loop)
     return handle;
 }
 
-/* The heap gives up a timer that will not run. */
-static void
-timer_release(HandleObject *handle)
-{
-    fl_handle_lend(handle);
-    fl_handle_release(handle);
-}
-
 /* Take all cancelled timers out of the heap, then release them: that may run weak reference callbacks,
    which may add timers. */
 static int
@@ -69,7 +61,7 @@ timers_purge_all(LoopObject *loop)
         ((HandleObject *)dropped[i])->scheduled = false;
     }
     for (size_t i = 0; i < gone; i++) {
-        timer_release(dropped[i]);
+        fl_handle_release(dropped[i]);
     }
     PyMem_Free(dropped);
     return 0;
@@ -86,7 +78,7 @@ fl_timers_purge(LoopObject *loop)
     }
     const fl_deadline *top;
     while ((top = fl_heap_top(&loop->timers)) != NULL && !timer_is_live(top->item)) {
-        timer_release(timers_pop(loop));
+        fl_handle_release(timers_pop(loop));
     }
     return 0;
 }
@@ -98,13 +90,10 @@ fl_timers_fire(LoopObject *loop, double now)
     while ((top = fl_heap_top(&loop->timers)) != NULL && top->when <= now) {
         HandleObject *handle = timers_pop(loop);
         if (handle->cancelled) {
-            timer_release(handle);
+            fl_handle_release(handle);
         }
         else if (fl_loop_push(loop, (PyObject *)handle, FL_READY_HANDLE) < 0) {
             return -1;
-        }
-        else {
-            fl_handle_lend(handle);
         }
     }
     return 0;
@@ -128,7 +117,7 @@ void
 fl_timers_clear(LoopObject *loop)
 {
     while (fl_heap_top(&loop->timers) != NULL) {
-        timer_release(timers_pop(loop));
+        fl_handle_release(timers_pop(loop));
     }
     fl_heap_free(&loop->timers);
 }

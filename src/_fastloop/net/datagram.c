@@ -463,6 +463,21 @@ fl_datagram_flush(DatagramObject *self)
     }
 }
 
+/* Send what is queued, or if that must wait, have the protocol pause if it is time to.  0, or -1 with what the protocol has
+   raised that ends the run. */
+static int
+datagram_send_now(DatagramObject *self)
+{
+    PyObject *before = fl_exit_begin(self->loop);
+    if (self->draining || self->sending) {
+        fl_transport_maybe_pause(&self->transport);
+    }
+    else {
+        fl_datagram_flush(self);
+    }
+    return fl_exit_end(self->loop, before, 0);
+}
+
 int
 fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
 {
@@ -478,15 +493,11 @@ fl_datagram_send(DatagramObject *self, PyObject *data, PyObject *address)
     self->queue[self->queue_head + self->queue_len++] =
         (fl_datagram){.data = data, .address = simple ? NULL : Py_NewRef(address), .inet = inet};
     self->queue_size += datagram_cost(data);
-    if (self->draining || self->sending) {
-        fl_transport_maybe_pause(&self->transport);
+    if (self->draining || self->sending || !simple || self->queue_size > self->high_water ||
+        self->queue_len >= FL_DATAGRAM_BATCH ||
+        self->loop->thread_id != PyThread_get_thread_ident()) {
+        return datagram_send_now(self);
     }
-    else if (!simple || self->queue_size > self->high_water || self->queue_len >= FL_DATAGRAM_BATCH ||
-             self->loop->thread_id != PyThread_get_thread_ident()) {
-        fl_datagram_flush(self);
-    }
-    else {
-        fl_io_cork(self->loop, &self->io);
-    }
+    fl_io_cork(self->loop, &self->io);
     return 0;
 }

@@ -212,8 +212,7 @@ DatagramTransport_sendto(DatagramObject *self, PyObject *const *args, Py_ssize_t
         Py_DECREF(data);
     }
     else if (send) {
-        PyObject *before = fl_exit_begin(self->loop);
-        rc = fl_exit_end(self->loop, before, fl_datagram_send(self, data, address));
+        rc = fl_datagram_send(self, data, address);
     }
     else {
         Py_DECREF(data);

@@ -256,9 +256,7 @@ write_pipe_write(StreamObject *self, PyObject *bytes)
         Py_DECREF(bytes);
         Py_RETURN_NONE;
     }
-    PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_stream_write(self, bytes);
-    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
+    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *

@@ -293,21 +293,32 @@ fl_stream_lost(TransportObject *transport, PyObject *Py_UNUSED(reason))
 
 /* -- accepting data -------------------------------------------------------------------------------- */
 
-/* Bytes were queued: they wait for the end of the callback, or are sent now. */
-static void
-stream_queued(StreamObject *self)
+/* Bytes were queued, and must not wait for the end of the callback: send them, or if the kernel takes no more, have the
+   protocol pause if it is time to.  0, or -1 with what the protocol has raised that ends the run. */
+static int
+stream_send_now(StreamObject *self)
 {
-    LoopObject *loop = self->loop;
+    PyObject *before = fl_exit_begin(self->loop);
     if (self->draining) {
         fl_transport_maybe_pause(&self->transport);
     }
-    else if (self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
-             loop->thread_id != PyThread_get_thread_ident()) {
+    else {
         fl_stream_flush(self);
     }
-    else {
-        fl_io_cork(loop, &self->io);
+    return fl_exit_end(self->loop, before, 0);
+}
+
+/* Bytes were queued: they wait for the end of the callback, or are sent now.  0 or -1. */
+static int
+stream_queued(StreamObject *self)
+{
+    LoopObject *loop = self->loop;
+    if (self->draining || self->outbox.size >= FLUSH_AT || self->outbox.size > self->high_water ||
+        loop->thread_id != PyThread_get_thread_ident()) {
+        return stream_send_now(self);
     }
+    fl_io_cork(loop, &self->io);
+    return 0;
 }
 
 /* Whether nothing can be written any more.  Behind what was written before close() a layer sends its close_notify. */
@@ -335,8 +346,7 @@ fl_stream_write(StreamObject *self, PyObject *bytes)
     if (fl_outbox_append(&self->outbox, bytes) < 0) {
         return -1;
     }
-    stream_queued(self);
-    return 0;
+    return stream_queued(self);
 }
 
 /* A list of bytes objects, none of them empty, from an iterable of bytes-like objects. */
@@ -387,6 +397,5 @@ fl_stream_write_all(StreamObject *self, PyObject *iterable)
         fl_outbox_truncate(&self->outbox, len, size); /* all or nothing */
         return rc;
     }
-    stream_queued(self);
-    return 0;
+    return stream_queued(self);
 }

@@ -180,9 +180,7 @@ StreamTransport_write(StreamObject *self, PyObject *const *args, Py_ssize_t narg
         Py_XDECREF(bytes);
         return NULL;
     }
-    PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_stream_write(self, bytes);
-    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
+    return fl_stream_write(self, bytes) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(writelines_doc,
@@ -200,9 +198,7 @@ StreamTransport_writelines(StreamObject *self, PyObject *const *args, Py_ssize_t
     if (given <= 0) {
         return given < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *before = fl_exit_begin(self->loop);
-    int rc = fl_stream_write_all(self, iterable);
-    return fl_exit_end(self->loop, before, rc) < 0 ? NULL : Py_NewRef(Py_None);
+    return fl_stream_write_all(self, iterable) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
