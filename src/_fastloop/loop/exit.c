@@ -90,7 +90,7 @@ fl_exit_report(LoopObject *loop, PyObject *context, PyObject *exc)
 /* -- methods that Python calls ----------------------------------------------------------------------- */
 
 PyObject *
-fl_exit_begin(LoopObject *loop)
+fl_exit_set_aside(LoopObject *loop)
 {
     PyObject **slot = exit_slot(loop);
     PyObject *before = *slot;
@@ -99,7 +99,7 @@ fl_exit_begin(LoopObject *loop)
 }
 
 int
-fl_exit_end(LoopObject *loop, PyObject *before, int rc)
+fl_exit_raise(LoopObject *loop, PyObject *before, int rc)
 {
     PyObject **slot = exit_slot(loop);
     PyObject *exc = *slot;

@@ -20,12 +20,33 @@ bool fl_exit_if_asked(LoopObject *loop);
    exception is raised instead.  What goes wrong in that ends the run. */
 void fl_exit_report(LoopObject *loop, PyObject *context, PyObject *exc);
 
+/* Nothing waits, for this thread or another. */
+static inline bool
+fl_exit_is_idle(const LoopObject *loop)
+{
+    return loop->exit == NULL && loop->exit_elsewhere == NULL;
+}
+
+/* The slow half of fl_exit_begin(), when something waits. */
+PyObject *fl_exit_set_aside(LoopObject *loop);
+
 /* A method that Python calls, and in which the run may have to end, begins with this.  Returns what is to end it
    already, which goes on waiting. */
-PyObject *fl_exit_begin(LoopObject *loop);
+static inline PyObject *
+fl_exit_begin(LoopObject *loop)
+{
+    return fl_exit_is_idle(loop) ? NULL : fl_exit_set_aside(loop);
+}
+
+/* The slow half of fl_exit_end(), when something waits or was set aside. */
+int fl_exit_raise(LoopObject *loop, PyObject *before, int rc);
 
 /* Such a method ends with this: its caller gets what was to end the run since then.  rc is the outcome without that, -1
    with an exception, and else is returned. */
-int fl_exit_end(LoopObject *loop, PyObject *before, int rc);
+static inline int
+fl_exit_end(LoopObject *loop, PyObject *before, int rc)
+{
+    return before == NULL && fl_exit_is_idle(loop) ? rc : fl_exit_raise(loop, before, rc);
+}
 
 #endif

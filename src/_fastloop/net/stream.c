@@ -294,8 +294,9 @@ fl_stream_lost(TransportObject *transport, PyObject *Py_UNUSED(reason))
 /* -- accepting data -------------------------------------------------------------------------------- */
 
 /* Bytes were queued, and must not wait for the end of the callback: send them, or if the kernel takes no more, have the
-   protocol pause if it is time to.  0, or -1 with what the protocol has raised that ends the run. */
-static int
+   protocol pause if it is time to.  0, or -1 with what the protocol has raised that ends the run.
+   Out of line: within write() it makes the common way longer, a small write by 3 %. */
+__attribute__((noinline)) static int
 stream_send_now(StreamObject *self)
 {
     PyObject *before = fl_exit_begin(self->loop);

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import socket
 import weakref
 
 import pytest
@@ -96,6 +97,42 @@ def test_cycle_through_the_loop_is_collected(impl):
     loop.call_later(3600, print, loop)
     reference = weakref.ref(loop)
     loop.close()
+    del loop
+    gc.collect()
+    assert reference() is None
+
+
+def drop_with_a_handle_that_was_referred_to_weakly(loop):
+    handle = loop.call_soon(loop.stop)
+    reference = weakref.ref(handle)
+    del handle
+    del reference
+
+
+def drop_with_a_reader_whose_callback_was_reported(loop):
+    reader, writer = socket.socketpair()
+    with reader, writer:
+
+        def fail():
+            loop.stop()
+            raise ZeroDivisionError
+
+        writer.send(b"x")
+        loop.set_exception_handler(lambda *_: None)
+        loop.add_reader(reader, fail)
+        loop.run_forever()
+
+
+DROPS = [drop_with_a_handle_that_was_referred_to_weakly, drop_with_a_reader_whose_callback_was_reported]
+
+
+@pytest.mark.parametrize("use", DROPS)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loop_that_is_dropped_open_is_collected(impl, use):
+    loop = impl.new_event_loop()
+    reference = weakref.ref(loop)
+    use(loop)
     del loop
     gc.collect()
     assert reference() is None
