@@ -16,7 +16,7 @@
 void
 fl_room_release(fl_room *room)
 {
-    Py_XDECREF(room->bytes);
+    Py_CLEAR(room->bytes);
     if (room->view.obj != NULL) {
         PyBuffer_Release(&room->view);
     }
@@ -90,8 +90,9 @@ const fl_sink_ops fl_protocol_sink = {
 
 /* -- a protocol with memory of its own ------------------------------------------------------------- */
 
-int
-fl_sink_get_buffer(StreamObject *self, Py_buffer *view)
+/* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
+static int
+buffered_get_buffer(StreamObject *self, Py_buffer *view)
 {
     fl_state *state = self->loop->state;
     PyObject *hint = PyLong_FromLong(-1);
@@ -108,22 +109,24 @@ fl_sink_get_buffer(StreamObject *self, Py_buffer *view)
     return rc;
 }
 
-PyObject *
-fl_sink_call_buffer_updated(StreamObject *self, Py_ssize_t n)
+/* protocol.buffer_updated(n).  0, or -1 with an exception. */
+static int
+buffered_call_updated(StreamObject *self, size_t n)
 {
-    PyObject *count = PyLong_FromSsize_t(n);
+    PyObject *count = PyLong_FromSize_t(n);
     PyObject *result =
         count == NULL
             ? NULL
             : fl_transport_call(&self->transport, self->loop->state->str_buffer_updated, count);
     Py_XDECREF(count);
-    return result;
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 static int
 buffered_reserve(StreamObject *self, size_t Py_UNUSED(hint), fl_room *room)
 {
-    if (fl_sink_get_buffer(self, &room->view) < 0) {
+    if (buffered_get_buffer(self, &room->view) < 0) {
         return -1;
     }
     room->bytes = NULL;
@@ -136,9 +139,7 @@ static int
 buffered_deliver(StreamObject *self, fl_room *room, size_t n)
 {
     fl_room_release(room); /* the protocol may resize its memory now */
-    PyObject *result = fl_sink_call_buffer_updated(self, (Py_ssize_t)n);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return buffered_call_updated(self, n);
 }
 
 const fl_sink_ops fl_buffered_sink = {

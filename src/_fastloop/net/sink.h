@@ -28,17 +28,11 @@ typedef struct {
 /* A Protocol gets bytes objects, a BufferedProtocol has its own memory. */
 extern const fl_sink_ops fl_protocol_sink, fl_buffered_sink;
 
-/* Give a room back that nothing is to be delivered from.  May run anything. */
+/* Give a room back that nothing is to be delivered from; doing so twice is harmless.  May run anything. */
 void fl_room_release(fl_room *room);
 
 /* fl_transport_ops.adopt of sockets: choose the sink for this protocol.  0 or -1. */
 int fl_sink_adopt(TransportObject *transport, PyObject *protocol);
-
-/* protocol.get_buffer(-1) into *view, which is not empty.  0, or -1 with an exception. */
-int fl_sink_get_buffer(StreamObject *self, Py_buffer *view);
-
-/* protocol.buffer_updated(n): the result, or NULL with an exception. */
-PyObject *fl_sink_call_buffer_updated(StreamObject *self, Py_ssize_t n);
 
 /* protocol.eof_received(): whether it wants to go on sending, or -1 with an exception. */
 int fl_sink_call_eof_received(StreamObject *self);

@@ -137,7 +137,7 @@ layer_install(TLSLayerObject *self, StreamObject *stream, PyObject *waiter)
     self->attached = true;
     fl_outbox_clear(&stream->outbox);
     stream->layer = Py_NewRef((PyObject *)self);
-    fl_transport_set_ops((TransportObject *)stream, &fl_tls_stream_ops.base);
+    fl_transport_set_ops(&stream->transport, &fl_tls_stream_ops.base);
     stream->paused = false;
     self->waiter = fl_arg_given(waiter) ? Py_NewRef(waiter) : NULL;
     return 0;
@@ -190,15 +190,14 @@ TLSLayer_start(TLSLayerObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     StreamObject *stream = (StreamObject *)given[0];
-    if (layer_feed_received(self, given[2]) < 0 ||
-        fl_transport_flush_cork((TransportObject *)stream) < 0 ||
+    if (layer_feed_received(self, given[2]) < 0 || fl_transport_flush_cork(&stream->transport) < 0 ||
         layer_check_transport(self, given[0]) < 0 || /* callbacks may have done anything */
         layer_take_outbox(self, &stream->outbox) < 0 || layer_install(self, stream, given[1]) < 0) {
         return NULL;
     }
     PyObject *before = fl_exit_begin(stream->loop);
     if (stream->phase >= FL_OPEN) {
-        fl_tls_begin((TransportObject *)stream);
+        fl_tls_begin(&stream->transport);
     }
     return fl_exit_end(stream->loop, before, 0) < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -299,7 +298,7 @@ SSLTransport_set_read_buffer_limits(StreamObject *self, PyObject *const *args, P
         return NULL;
     }
     fl_wire_read_ahead(self);
-    return fl_transport_rearm((TransportObject *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    return fl_transport_rearm(&self->transport) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(append_write_backlog_doc,
