@@ -45,7 +45,16 @@ fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
 int
 fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
 {
-    return fl_loop_check_closed(loop) < 0 ? -1 : io_push(loop, io, turn);
+    if (fl_loop_check_closed(loop) < 0 || io_push(loop, io, turn) < 0) {
+        return -1;
+    }
+    if (io->due &
+        (FL_READ |
+         FL_WRITE)) { /* of that nobody wants to hear any more; but the word stands before this one */
+        io->due &= (uint8_t)~(FL_READ | FL_WRITE);
+        io->due |= FL_IO_STALE;
+    }
+    return 0;
 }
 
 static void
@@ -57,8 +66,8 @@ io_ready(fl_io *io, unsigned due)
     }
 }
 
-/* There is a word for each turn and one for all readiness.  Which of them comes first does not matter: nothing is watched
-   before the first turn and after the last was asked for. */
+/* There is a word for each turn and one for all readiness, and they come in this order, since nothing is watched before the
+   first turn and after the last was asked for: the first turn, readiness or what was that, the last turn. */
 static void
 io_run(fl_io *io)
 {
@@ -66,6 +75,9 @@ io_run(fl_io *io)
     if (due & FL_IO_BEGIN) {
         io->due &= (uint8_t)~FL_IO_BEGIN;
         io->ops->begin(io);
+    }
+    else if (due & FL_IO_STALE) {
+        io->due &= (uint8_t)~FL_IO_STALE;
     }
     else if (due & FL_IO_END) {
         io->due &= (uint8_t)~FL_IO_END;

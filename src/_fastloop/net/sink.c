@@ -73,7 +73,7 @@ protocol_deliver(StreamObject *self, fl_room *room, size_t n)
     self->bulk = n >= FL_BULK_FROM;
     PyObject *data = room_take_bytes(room, n);
     if (data == NULL) {
-        return -1;
+        return -2;
     }
     PyObject *result =
         fl_transport_call(&self->transport, self->loop->state->str_data_received, data);

@@ -21,7 +21,8 @@ typedef struct {
     /* Memory for about `hint` bytes, 0: as many as come, while the loop's scratch memory is free.  0, or -1 with an
        exception. */
     int (*reserve)(StreamObject *self, size_t hint, fl_room *room);
-    /* n bytes, at least 1, are in the room, which is given back.  0, or -1 with what the protocol has raised. */
+    /* n bytes, at least 1, are in the room, which is given back.  0, -1 with what the protocol has raised, or -2 with
+       MemoryError: the protocol has not got them. */
     int (*deliver)(StreamObject *self, fl_room *room, size_t n);
 } fl_sink_ops;
 

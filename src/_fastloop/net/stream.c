@@ -49,14 +49,12 @@ stream_sink_failed(StreamObject *self, const char *message)
 static void
 stream_deliver(StreamObject *self, const fl_sink_ops *sink, fl_room *room, size_t n)
 {
-    if (sink->deliver(self, room, n) == 0) {
-        return;
-    }
-    if (stream_ops(self)->survives) {
+    int rc = sink->deliver(self, room, n);
+    if (rc == -1 && stream_ops(self)->survives) {
         fl_transport_called(&self->transport, self->loop->state->str_data_received, NULL);
     }
-    else {
-        stream_sink_failed(self, sink->deliver_failed);
+    else if (rc < 0) {
+        stream_sink_failed(self, rc == -1 ? sink->deliver_failed : NULL);
     }
 }
 
@@ -293,10 +291,12 @@ fl_stream_lost(TransportObject *transport, PyObject *Py_UNUSED(reason))
 
 /* -- accepting data -------------------------------------------------------------------------------- */
 
+static int stream_send_now(StreamObject *self) __attribute__((noinline));
+
 /* Bytes were queued, and must not wait for the end of the callback: send them, or if the kernel takes no more, have the
    protocol pause if it is time to.  0, or -1 with what the protocol has raised that ends the run.
    Out of line: within write() it makes the common way longer, a small write by 3 %. */
-__attribute__((noinline)) static int
+static int
 stream_send_now(StreamObject *self)
 {
     PyObject *before = fl_exit_begin(self->loop);

@@ -559,3 +559,21 @@ def test_another_thread_in_debug_mode(impl, loop, ending):
     right.close()
     protocol.transport = transport = None
     gc.collect()
+
+
+def test_connection_lost_does_not_overtake_what_was_scheduled_before_abort(loop, pair):
+    """The transport's readiness is queued already, behind the callback that aborts it."""
+    left, right = pair
+    calls = []
+    protocol = Recorder(connection_lost=lambda _: calls.append("connection_lost()"))
+    transport, _ = run(loop, loop.create_connection(lambda: protocol, sock=left))
+
+    def abort():
+        loop.call_soon(calls.append, "before")
+        transport.abort()
+        loop.call_soon(calls.append, "behind")
+
+    right.send(b"x")
+    loop.call_soon(abort)
+    run_until(loop, lambda: len(calls) == 3)
+    assert calls == ["before", "connection_lost()", "behind"]
