@@ -48,9 +48,8 @@ fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
     if (fl_loop_check_closed(loop) < 0 || io_push(loop, io, turn) < 0) {
         return -1;
     }
-    if (io->due &
-        (FL_READ |
-         FL_WRITE)) { /* of that nobody wants to hear any more; but the word stands before this one */
+    if (io->due & (FL_READ | FL_WRITE)) {
+        /* of that nobody wants to hear any more; but its word stands before this one */
         io->due &= (uint8_t)~(FL_READ | FL_WRITE);
         io->due |= FL_IO_STALE;
     }
