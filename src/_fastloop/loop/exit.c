@@ -37,12 +37,29 @@ chain_may_hold(PyObject *chain, PyObject *exc)
     return false;
 }
 
+/* The end of the chain that begins with exc, borrowed, or NULL when it is a circle. */
+static PyObject *
+chain_end(PyObject *exc)
+{
+    PyObject *context = context_of(exc);
+    if (context != NULL && chain_may_hold(context, exc)) {
+        return NULL;
+    }
+    PyObject *last = exc;
+    while (context != NULL) {
+        last = context;
+        context = context_of(last);
+    }
+    return last;
+}
+
 /* exc was raised after `before`, whose reference is taken, and not because of it: nothing else tells of that one. */
 static void
 chain_link(PyObject *exc, PyObject *before)
 {
-    if (context_of(exc) == NULL && !chain_may_hold(before, exc)) {
-        PyException_SetContext(exc, before);
+    PyObject *last = chain_end(exc);
+    if (last != NULL && !chain_may_hold(before, last)) {
+        PyException_SetContext(last, before);
     }
     else {
         Py_DECREF(before);

@@ -7,7 +7,7 @@
 
 #include "loop/loop.h"
 
-/* The run ends with the raised exception, which is taken; one that was to end it before becomes its context. */
+/* The run ends with the raised exception, which is taken; one that was to end it before joins the chain of its contexts. */
 void fl_exit_with_raised(LoopObject *loop);
 
 /* Whether the raised exception is SystemExit or KeyboardInterrupt. */

@@ -45,15 +45,7 @@ fl_io_tell_later(LoopObject *loop, fl_io *io, unsigned ready)
 int
 fl_io_queue(LoopObject *loop, fl_io *io, unsigned turn)
 {
-    if (fl_loop_check_closed(loop) < 0 || io_push(loop, io, turn) < 0) {
-        return -1;
-    }
-    if (io->due & (FL_READ | FL_WRITE)) {
-        /* of that nobody wants to hear any more; but its word stands before this one */
-        io->due &= (uint8_t)~(FL_READ | FL_WRITE);
-        io->due |= FL_IO_STALE;
-    }
-    return 0;
+    return fl_loop_check_closed(loop) < 0 ? -1 : io_push(loop, io, turn);
 }
 
 static void
@@ -65,8 +57,9 @@ io_ready(fl_io *io, unsigned due)
     }
 }
 
-/* There is a word for each turn and one for all readiness, and they come in this order, since nothing is watched before the
-   first turn and after the last was asked for: the first turn, readiness or what was that, the last turn. */
+/* There is a word for each turn and one for all readiness, and none says what it stands for.  They were queued in this order,
+   since nothing is watched before the first turn and after the last was asked for: so each is taken for the first that is
+   due, and has the place in the ring that it should have. */
 static void
 io_run(fl_io *io)
 {
@@ -75,16 +68,13 @@ io_run(fl_io *io)
         io->due &= (uint8_t)~FL_IO_BEGIN;
         io->ops->begin(io);
     }
-    else if (due & FL_IO_STALE) {
-        io->due &= (uint8_t)~FL_IO_STALE;
+    else if (due & (FL_READ | FL_WRITE)) {
+        io->due &= (uint8_t)~(FL_READ | FL_WRITE);
+        io_ready(io, due);
     }
     else if (due & FL_IO_END) {
         io->due &= (uint8_t)~FL_IO_END;
         io->ops->end(io);
-    }
-    else {
-        io->due = 0;
-        io_ready(io, due);
     }
 }
 

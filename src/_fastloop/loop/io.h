@@ -19,7 +19,6 @@ typedef struct {
 enum {
     FL_IO_BEGIN = 4,
     FL_IO_END = 8,
-    FL_IO_STALE = 16, /* nothing: its word was queued for readiness, before FL_IO_END was */
 };
 
 /* Part of the object that deals with a descriptor.  While it is watched or corked, the loop owns a reference to

@@ -16,11 +16,10 @@ static void
 datagram_ready(fl_io *io, unsigned ready)
 {
     DatagramObject *self = (DatagramObject *)io->object;
-    if (self->paused) {
+    if ((ready & FL_READ) && self->paused) {
         fl_transport_rearm_ready(&self->transport);
-        return;
     }
-    if ((ready & FL_READ) && self->phase < FL_CLOSING) {
+    else if ((ready & FL_READ) && self->phase < FL_CLOSING) {
         fl_datagram_read(self);
     }
     if ((ready & FL_WRITE) && self->draining && self->loop->exit == NULL) {

@@ -167,3 +167,17 @@ loop.close()
 def test_due_timers_whose_users_are_deallocated_while_they_run(run_script):
     finished = run_script(DEEP_CHAIN)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.usefixtures("closed_by_force")
+def test_what_the_exception_handler_raises_has_all_before_it_in_its_contexts(loop):
+    lost, closing, handling = KeyboardInterrupt("connection_lost()"), OSError("close()"), KeyError("handler")
+    transport, peer = connect(loop, Recorder(connection_lost=raising(lost)), raising(closing))
+    loop.call_exception_handler = raising(handling)
+    with peer:
+        loop.call_soon(transport.abort)
+        with pytest.raises(KeyError) as caught:
+            loop.run_forever()
+        assert caught.value is handling
+        assert handling.__context__ is closing and closing.__context__ is lost
+    del loop.call_exception_handler

@@ -1,6 +1,7 @@
 """Datagram transports: sending, receiving, errors, back-pressure and the end."""
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import gc
@@ -751,3 +752,30 @@ def test_endpoint_that_nobody_closed(loop, endpoints):
     assert any(str(warning.message).startswith("unclosed transport <") for warning in caught)
     with pytest.raises(OSError):
         os.fstat(fd)
+
+
+def test_what_waits_is_sent_while_reading_is_paused(loop, impl):
+    if impl.name == "asyncio":
+        pytest.skip("asyncio's datagram transports cannot pause")
+    sock, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    peer.setblocking(False)
+    transport, protocol = run(loop, loop.create_datagram_endpoint(Datagrams, sock=sock))
+    sent = 600
+    for number in range(sent):
+        transport.sendto(str(number).encode())
+    transport.pause_reading()
+    arrived = []
+
+    def drain():
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                arrived.append(peer.recv(100))
+        return len(arrived) == sent
+
+    with peer:
+        assert transport.get_write_buffer_size() > 0
+        run_until(loop, drain)
+        assert arrived == [str(number).encode() for number in range(sent)]
+        transport.abort()
+        run_until(loop, lambda: protocol.lost)
