@@ -259,10 +259,6 @@ fl_handle_release(HandleObject *self)
     if (handle_may_be_kept(self) && handle_is_over(self)) {
         handle_retire(self);
     }
-    else if (self->timer && self->callback != NULL && handle_is_over(self)) {
-        handle_forget_call(
-            self); /* whoever keeps a timer, of which nobody knows, keeps no more than that */
-    }
     if (self->lent) { /* looked at last: retiring runs anything */
         self->lent = false;
     }
