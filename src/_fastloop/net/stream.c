@@ -29,15 +29,6 @@ stream_retry(ssize_t err)
     return fl_try_later(err) ? 0 : fl_raise_errno((int)err);
 }
 
-void
-fl_stream_called(StreamObject *self, PyObject *result, const char *message)
-{
-    Py_XDECREF(result);
-    if (result == NULL) {
-        fl_transport_fatal(&self->transport, message);
-    }
-}
-
 /* The raised exception of a sink ends the connection. */
 static void
 stream_sink_failed(StreamObject *self, const char *message)

@@ -36,10 +36,6 @@ typedef struct {
 /* The descriptor is readable: hand one read's bytes to the protocol. */
 void fl_stream_read(StreamObject *self);
 
-/* A callback has returned `result`, which is taken; NULL: the raised exception ends the connection, and `message`
-   describes it. */
-void fl_stream_called(StreamObject *self, PyObject *result, const char *message);
-
 /* fl_stream_ops.{transmit,drained} of streams without a layer. */
 int fl_stream_transmit(StreamObject *self);
 void fl_stream_drained(StreamObject *self);
